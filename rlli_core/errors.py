@@ -1,0 +1,59 @@
+"""Exceptions raised at the public doors of `rlli_core`.
+
+Each message says what was wrong, the value received, and what is allowed.
+"""
+
+import math
+import numbers
+
+
+class RlliError(Exception):
+    """Base class of every error this package raises on purpose."""
+
+
+class InvalidArgument(RlliError, ValueError):
+    """An argument is of the wrong type or outside its range."""
+
+    def __init__(self, name: str, value: object, allowed: str):
+        self.name, self.value, self.allowed = name, value, allowed
+        super().__init__(f"{name}={value!r} is not allowed: {name} must be {allowed}")
+
+
+class ModelNotFound(RlliError, OSError):
+    """A model folder is missing, incomplete, or a hub id cannot be reached."""
+
+
+class UnsupportedPipeline(RlliError, TypeError):
+    """A diffusion pipeline cannot be cut (for example: its scheduler keeps history)."""
+
+
+class CorruptPacket(RlliError, ValueError):
+    """A received packet's protected header fails its checksum or does not parse."""
+
+
+class RunFailed(RlliError, RuntimeError):
+    """A notebook run ended without doing its work."""
+
+
+def check_integer(name: str, value: object, low: int, high: int | None = None) -> int:
+    """Return `value` as an int, or raise `InvalidArgument` unless low <= value <= high."""
+    allowed = f"a whole number in {low}..{high}" if high is not None else f"a whole number of at least {low}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise InvalidArgument(name, value, allowed)
+    if value < low or (high is not None and value > high):
+        raise InvalidArgument(name, value, allowed)
+    return int(value)
+
+
+def check_number(
+    name: str, value: object, low: float, high: float = float("inf"), *, open_low: bool = False, open_high: bool = False
+) -> float:
+    """Return `value` as a finite float in [low, high] (ends excluded where said), or raise `InvalidArgument`."""
+    allowed = f"a finite number in {'(' if open_low else '['}{low:g}, {high:g}{')' if open_high or high == math.inf else ']'}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise InvalidArgument(name, value, allowed)
+    below = value <= low if open_low else value < low
+    above = value >= high if open_high else value > high
+    if below or above:
+        raise InvalidArgument(name, value, allowed)
+    return float(value)
