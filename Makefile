@@ -1,0 +1,50 @@
+# Everything is set up in .venv, once, from nothing but Python 3.11 and pip.
+PROFILE ?= smoke
+PYTHON ?= python3.11
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+READY := .venv/.ready
+
+.PHONY: book test lab notebooks checksums lock clean
+.DELETE_ON_ERROR:
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(INSTALL) --constraint constraints.txt --editable ".[book,test,train]"
+	touch $@
+
+# Render what was executed: the pages and the executed notebooks side by side. The site is replaced only by a whole one.
+book: $(READY)
+	$(BIN)/rlli run --all --profile $(PROFILE)
+	rm -rf build/site build/sphinx
+	mkdir -p build/site/notebooks
+	cp -R _config.yml book build/site/
+	cp build/runs/$(PROFILE)/*.ipynb build/site/notebooks/
+	$(BIN)/jupyter-book build build/site --toc build/site/book/_toc.yml --path-output build/sphinx -W -n --keep-going
+	rm -rf build/html && mv build/sphinx/_build/html build/html
+	@echo "The book is at build/html/index.html"
+
+# nbval runs every committed notebook again; only cells tagged nbval-check-output must print the same.
+test: $(READY)
+	$(BIN)/python -m pytest rlli_core tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout 300
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks
+
+# Execute the committed notebooks again and write them back with their outputs.
+notebooks: $(READY)
+	$(BIN)/rlli run --all --profile smoke --write-back
+
+checksums: $(READY)
+	$(BIN)/rlli models --write-checksums
+
+# After a change of dependencies: the versions a fresh environment gets, without the local tag of a CPU or CUDA torch.
+lock:
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --editable ".[book,test,train]"
+	head -n 1 constraints.txt > build/lock/constraints.txt
+	build/lock/bin/python -m pip freeze --exclude-editable | sed 's/^\(torch==[0-9.]*\)+.*/\1/' >> build/lock/constraints.txt
+	mv build/lock/constraints.txt constraints.txt
+
+clean:
+	rm -rf build .venv *.egg-info
