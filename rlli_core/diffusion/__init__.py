@@ -1,0 +1,1 @@
+"""The diffusion chain, cut between a server and its devices."""

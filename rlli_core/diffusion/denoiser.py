@@ -1,0 +1,113 @@
+"""The networks of one pipeline on one device: text to embedding, one denoising step of a batch, latent to image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline
+from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
+
+from ..errors import InvalidArgument
+from .schedule import Step, ddim_step
+
+CACHED_PROMPTS = 64  # the sliders of a notebook come back to the same few prompts
+
+
+class Denoiser:
+    """Runs a pipeline's networks exactly as diffusers' `StableDiffusionPipeline` does, a step at a time.
+
+    Args:
+        pipeline: of the Stable Diffusion type; moved to `device` and `dtype` in place.
+        scheduler: DDIM.
+        dtype: of weights and latents; bf16 on the CPU keeps both in fp32 and runs the networks under autocast.
+
+    Attributes:
+        calls: evaluations of the UNet so far, see `SplitDiffusion.denoiser_calls`.
+        on_step: None, or called as `on_step(timestep, latents)` after every step of so many latents.
+    """
+
+    def __init__(
+        self, pipeline: DiffusionPipeline, scheduler: DDIMScheduler, device: torch.device, dtype: torch.dtype
+    ):
+        self.scheduler, self.device = scheduler, device
+        self._autocasts = device.type == "cpu" and dtype == torch.bfloat16
+        self._dtype = torch.float32 if self._autocasts else dtype
+        self.pipeline = pipeline.to(device)
+        if any(part.dtype != self._dtype for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder)):
+            pipeline.to(self._dtype)
+        self.calls = 0
+        self.on_step: Callable[[int, int], None] | None = None
+        self._embed = lru_cache(CACHED_PROMPTS)(self._encode)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """Shape of one latent, (1, C, h, w)."""
+        config = self.pipeline.unet.config
+        size = config.sample_size if isinstance(config.sample_size, (list, tuple)) else (config.sample_size,) * 2
+        return (1, config.in_channels, *size)
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """No gradients; autocast where the precision asks for it. Around whole walks: weights are cast once in each."""
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocasts):
+            yield
+
+    def noise(self, seeds: Sequence[int]) -> torch.Tensor:
+        """Return the initial noise z_T of each seed, shape (S, C, h, w); drawn on the CPU, so the same everywhere."""
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        shape = (len(generators), *self.latent_shape[1:])
+        return randn_tensor(shape, generator=generators, device=self.device, dtype=self._dtype)
+
+    def place(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return received latents on this device and in this precision."""
+        return latents.to(self.device, self._dtype)
+
+    def advance(self, latents: torch.Tensor, prompts: Sequence[str], step: Step, guidance: float) -> torch.Tensor:
+        """Take one step, each latent towards its own prompt, eq. (13); latents in and out (B, C, h, w)."""
+        texts = torch.cat([self._embed(prompt) for prompt in prompts])
+        inputs = latents
+        if guidance > 1:
+            texts = torch.cat([self._embed("").expand_as(texts), texts])
+            inputs = torch.cat([latents, latents])
+        timestep = torch.tensor(step[0], device=self.device)
+        output = self.pipeline.unet(inputs, timestep, encoder_hidden_states=texts, return_dict=False)[0]
+        output = output.to(latents.dtype)
+        if guidance > 1:
+            without, towards = output.chunk(2)
+            output = without + guidance * (towards - without)
+        self.calls += len(latents)
+        if self.on_step is not None:
+            self.on_step(step[0], len(latents))
+        return ddim_step(self.scheduler, output, latents, *step)
+
+    def walk(
+        self, latents: torch.Tensor, prompts: Sequence[str], steps: Sequence[Step], guidance: float
+    ) -> torch.Tensor:
+        """Take `steps` one after another, as `advance` takes each."""
+        for step in steps:
+            latents = self.advance(latents, prompts, step, guidance)
+        return latents
+
+    def decode(self, latents: torch.Tensor) -> list[Image.Image]:
+        """Return the images of clean latents (B, C, h, w), eq. (18), as diffusers' pipeline makes them.
+
+        Raises:
+            InvalidArgument: the latents are so large that the decoder overflows.
+        """
+        vae, processor = self.pipeline.vae, self.pipeline.image_processor
+        pixels = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0].to(latents.dtype)
+        if not pixels.isfinite().all():
+            raise InvalidArgument("latent", f"values up to {latents.abs().max():g}", "small enough to decode")
+        return processor.postprocess(pixels, output_type="pil", do_denormalize=[True] * len(pixels))
+
+    def finish(self, latents: torch.Tensor, output_type: str) -> list[Image.Image] | torch.Tensor:
+        """Return the images ("pil") of the latents, or the latents themselves as float32 on the CPU ("latent")."""
+        return latents.float().cpu() if output_type == "latent" else self.decode(latents)
+
+    def _encode(self, prompt: str) -> torch.Tensor:
+        """Return the text embedding of one prompt, shape (1, L, E); `_embed` is this with a small cache."""
+        return self.pipeline.encode_prompt(prompt, self.device, 1, False)[0]

@@ -1,0 +1,119 @@
+"""From a name to a diffusers pipeline that can be cut, and where and in which precision it runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import diffusers
+import torch
+import transformers
+from diffusers import DiffusionPipeline
+from safetensors import SafetensorError
+
+from ..errors import InvalidArgument, ModelNotFound, UnsupportedPipeline
+from ..paths import model_folder
+
+EMBEDDED = "embedded"
+UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # parts of a pipeline that no call here needs
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def load_pipeline(name: str) -> DiffusionPipeline:
+    """Load the embedded pipeline, one from a folder, or one from the hub (or its local cache); no safety checker.
+
+    Raises:
+        ModelNotFound: no such folder, a part of it missing, or a hub id that is neither cached nor reachable.
+    """
+    if not isinstance(name, (str, Path)) or not str(name):
+        raise InvalidArgument("name", name, "'embedded', a folder or a hub id")
+    folder = model_folder("embedded-sd") if name == EMBEDDED else Path(name).expanduser()
+    local = folder.is_dir()
+    if local:
+        _check_complete(folder)
+    try:
+        with _quiet():
+            return DiffusionPipeline.from_pretrained(
+                folder if local else str(name), safety_checker=None, requires_safety_checker=False
+            )
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if local:
+            raise ModelNotFound(f"the model folder {folder} does not load, get it again: {reason}") from error
+        raise ModelNotFound(
+            f"{str(name)!r} is no folder here, and as a hub id it is neither in the local cache nor reachable. Check "
+            f"the spelling, connect to the network (once, it is then cached), or pass a downloaded folder: {reason}"
+        ) from error
+
+
+def _check_complete(folder: Path) -> None:
+    """Raise `ModelNotFound` unless every part that model_index.json names is there."""
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise ModelNotFound(f"the folder {folder} is not a diffusers pipeline: it has no model_index.json")
+    parts = [k for k, v in json.loads(index.read_text()).items() if isinstance(v, list) and v[0] is not None]
+    missing = [part for part in parts if part not in UNUSED and not any(folder.glob(f"{part}/*"))]
+    # transformers makes up an empty vocabulary where the file is missing.
+    vocabulary = ("tokenizer/vocab.json", "tokenizer/tokenizer.json")
+    if "tokenizer" in parts and not any((folder / file).is_file() for file in vocabulary):
+        missing.append(vocabulary[0])
+    if missing:
+        raise ModelNotFound(f"the model folder {folder} is incomplete, get it again: {', '.join(missing)} missing")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide the bars that count a pipeline's parts as they load, and that torchvision, not needed here, is not there."""
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    shown = [library for library in libraries if library.is_progress_bar_enabled()]
+    imports = logging.getLogger("transformers.utils.import_utils")
+    level = imports.level
+    try:
+        imports.setLevel(logging.ERROR)
+        for library in shown:
+            library.disable_progress_bar()
+        yield
+    finally:
+        imports.setLevel(level)
+        for library in shown:
+            library.enable_progress_bar()
+
+
+def check_pipeline(pipeline: object) -> None:
+    """Raise `UnsupportedPipeline` unless `pipeline` is of the Stable Diffusion type: one text encoder, one UNet."""
+    parts = ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "encode_prompt", "image_processor")
+    missing = [part for part in parts if getattr(pipeline, part, None) is None]
+    if missing:
+        raise UnsupportedPipeline(
+            f"{type(pipeline).__name__} has no {', '.join(missing)}: pass a pipeline of the Stable Diffusion type"
+        )
+    unet, vae = pipeline.unet.config, pipeline.vae.config
+    extra = [k for k in ("addition_embed_type", "class_embed_type", "time_cond_proj_dim") if unet.get(k) is not None]
+    if extra:
+        raise UnsupportedPipeline(f"the UNet wants more than latent, timestep and text ({', '.join(extra)})")
+    if unet.in_channels != vae.latent_channels:
+        raise UnsupportedPipeline(f"the UNet takes {unet.in_channels} channels, the latent has {vae.latent_channels}")
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """Return the device of that name; "auto" is CUDA where there is one, else the CPU."""
+    allowed = "'auto' or a torch device that this machine has"
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, TypeError) as error:  # torch says AssertionError when built without CUDA
+        raise InvalidArgument("device", device, allowed) from error
+    return chosen
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """Return the precision of that name; "auto" is fp16 on CUDA and fp32 elsewhere."""
+    names = ["auto", "fp32", "fp16", "bf16"] if device.type != "cpu" else ["auto", "fp32", "bf16"]
+    if dtype not in names:
+        raise InvalidArgument("dtype", dtype, f"one of {names} on {device.type}")
+    return DTYPES[("fp16" if device.type == "cuda" else "fp32") if dtype == "auto" else dtype]

@@ -1,0 +1,175 @@
+"""A grid of split runs as one tree: chains that share a beginning are walked once, and all of a timestep in batches.
+
+All runs of one length N = t0 + t_k and one seed start on the same server chain; each hand-off branches off it. At step
+i of grid N the server chains still needed and the device chains already handed over look at the same timestep, so they
+go through the denoiser together. Runs of other lengths have another grid and share nothing but the noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..errors import InvalidArgument, check_number
+from ..records import Handoff, SplitPlan
+from .checks import check_handoff
+from .denoiser import Denoiser
+from .schedule import grid_steps, handoff_timestep
+
+
+@dataclass(frozen=True)
+class Run:
+    """One combination of the grid: one server, one device. `bep=None` hands over the latent itself, unsent."""
+
+    server_prompt: str
+    device_prompt: str
+    shared_steps: int
+    device_steps: int
+    bep: float | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        SplitPlan(self.shared_steps, self.device_steps)  # raises on counts out of range
+        if self.bep is not None:
+            check_number("bep", self.bep, 0, 0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class SweepRecord(Run):
+    """A `Run` with what it made: latent z_0, (1, C, h, w) float32 on the CPU, and its image unless not asked for."""
+
+    latent: torch.Tensor
+    image: Image.Image | None
+
+
+@dataclass(frozen=True, eq=False)
+class SweepResult:
+    """What a sweep made and what it cost.
+
+    Attributes:
+        records: one a combination.
+        denoiser_calls: evaluations done, one latent at one timestep each; the pair of guidance counts as one.
+        denoiser_calls_separate: evaluations that the runs would need one by one, the sum of t0 + t_k.
+    """
+
+    records: list[SweepRecord]
+    denoiser_calls: int
+    denoiser_calls_separate: int
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """A server chain (cut is None), or what becomes of it after the hand-off `cut` = (t0, bep, device prompt)."""
+
+    prompt: str
+    steps: int
+    seed: int
+    cut: tuple[int, float | None, str] | None = None
+
+    @property
+    def towards(self) -> str:
+        return self.prompt if self.cut is None else self.cut[2]
+
+
+def _chain(run: Run) -> _Chain:
+    """Return the chain whose end is the result of `run`; runs that cannot differ get the same one."""
+    server = _Chain(run.server_prompt, run.shared_steps + run.device_steps, run.seed)
+    towards = run.device_prompt if run.device_steps else run.server_prompt  # no step, no prompt
+    if run.bep is None and towards == run.server_prompt:
+        return server
+    return replace(server, cut=(run.shared_steps, run.bep, towards))
+
+
+def _spans(chains: Sequence[_Chain]) -> dict[_Chain, tuple[int, int]]:
+    """Return the steps (first, end) that each chain walks, server chains only as far as they are needed."""
+    spans: dict[_Chain, tuple[int, int]] = {}
+    for chain in chains:
+        server = replace(chain, cut=None)
+        needed = chain.steps if chain.cut is None else chain.cut[0]
+        spans[server] = (0, max(needed, spans.get(server, (0, 0))[1]))
+        if chain.cut is not None:
+            spans[chain] = (needed, chain.steps)
+    return spans
+
+
+def run_sweep(
+    denoiser: Denoiser,
+    runs: Sequence[Run],
+    link: object,
+    guidance: float,
+    output_type: str,
+    batch_size: int,
+    progress: bool,
+) -> SweepResult:
+    """Run every entry of `runs`; see `SplitDiffusion.sweep`."""
+    if link is None and any(run.bep is not None for run in runs):
+        raise InvalidArgument("link", link, "a Link where some bep is not None")
+    chains = [_chain(run) for run in runs]
+    spans = _spans(chains)
+    lengths, wanted = sorted({chain.steps for chain in chains}), set(chains)
+    for length in lengths:
+        grid_steps(denoiser.scheduler, length)  # raises on too long a chain before any work
+    before, ends = denoiser.calls, {}
+    calls = sum(end - first for first, end in spans.values())
+    with denoiser.computing(), tqdm(total=calls, disable=not progress, unit="call", desc="sweep") as bar:
+        for length in lengths:
+            tree = {chain: span for chain, span in spans.items() if chain.steps == length}
+            latents = _walk_tree(denoiser, tree, link, guidance, batch_size, bar)
+            ends |= {chain: latents[chain].float().cpu() for chain in tree if chain in wanted}
+        images = _decode(denoiser, ends, batch_size) if output_type == "pil" else {}
+    records = [SweepRecord(**vars(run), latent=ends[c], image=images.get(c)) for run, c in zip(runs, chains)]
+    separate = sum(run.shared_steps + run.device_steps for run in runs)
+    return SweepResult(records, denoiser.calls - before, separate)
+
+
+def _walk_tree(
+    denoiser: Denoiser, spans: dict[_Chain, tuple[int, int]], link: object, guidance: float, batch_size: int, bar: tqdm
+) -> dict[_Chain, torch.Tensor]:
+    """Walk all chains of one length and return where each one ends, latents of shape (1, C, h, w)."""
+    latents = {chain: denoiser.noise([chain.seed]) for chain in spans if chain.cut is None}
+    received: dict[tuple, torch.Tensor] = {}
+    length = next(iter(spans)).steps
+    for i, step in enumerate([*grid_steps(denoiser.scheduler, length), None]):
+        for chain, (first, _) in spans.items():
+            if chain.cut is not None and first == i:
+                server, bep = replace(chain, cut=None), chain.cut[1]
+                if (server, i, bep) not in received:
+                    received[server, i, bep] = _hand_over(denoiser, latents[server], server, i, bep, link)
+                latents[chain] = received[server, i, bep]
+        active = [chain for chain, (first, end) in spans.items() if first <= i < end]
+        for batch in _batches(active, batch_size):
+            inputs = torch.cat([latents[chain] for chain in batch])
+            outputs = denoiser.advance(inputs, [chain.towards for chain in batch], step, guidance)
+            latents |= zip(batch, outputs.split(1))
+            bar.update(len(batch))
+    return latents
+
+
+def _hand_over(
+    denoiser: Denoiser, latent: torch.Tensor, server: _Chain, shared_steps: int, bep: float | None, link: object
+) -> torch.Tensor:
+    """Return what the devices receive of a server chain after `shared_steps`, the same bits for every device."""
+    if bep is None:
+        return latent
+    plan = SplitPlan(shared_steps, server.steps - shared_steps)
+    timestep = handoff_timestep(denoiser.scheduler, plan)
+    sent = Handoff(latent.float().cpu(), plan, timestep, server.prompt, server.seed)
+    got = link.transmit(sent, bep=bep, seed=server.seed)
+    check_handoff(got, plan, denoiser.scheduler, denoiser.latent_shape)
+    return denoiser.place(got.latent)
+
+
+def _decode(denoiser: Denoiser, latents: dict[_Chain, torch.Tensor], batch_size: int) -> dict[_Chain, Image.Image]:
+    images = {}
+    for batch in _batches(list(latents), batch_size):
+        decoded = denoiser.decode(denoiser.place(torch.cat([latents[chain] for chain in batch])))
+        images |= zip(batch, decoded)
+    return images
+
+
+def _batches(chains: list[_Chain], size: int) -> Iterator[list[_Chain]]:
+    return (chains[start : start + size] for start in range(0, len(chains), size))
