@@ -1,0 +1,324 @@
+"""Runs the notebooks: Papermill executes them in parallel processes, and each run leaves a record.
+
+A good run of notebook `name` under `profile` leaves `build/runs/<profile>/<name>.ipynb` and, beside it, the record
+`<name>.json`. A run that fails leaves `<name>.failed.ipynb` and `<name>.failed.json` and touches neither of those. A
+notebook whose inputs are those of its last good run is not run again, so an interrupted command goes on where it stopped.
+"""
+
+import hashlib
+import json
+import math
+import multiprocessing
+import numbers as numeric
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import nbformat
+import yaml
+from tqdm import tqdm
+
+from .errors import InvalidArgument, RunFailed, check_integer
+from .notebooks import NOTEBOOKS, find, names, parameters_of, with_parameters
+from .paths import DATA
+
+RUNS = DATA.parent / "build" / "runs"
+PROFILES = ("smoke", "full")
+NUMBERS = "application/vnd.rlli.numbers+json"
+CELL_TIMEOUT_S = 3600
+_LIBRARIES = ("rlli_core", "torch", "diffusers", "transformers", "numpy", "scipy", "scikit-image", "papermill")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known about one run of one notebook.
+
+    Attributes:
+        notebook, profile: which notebook ran, with which profile's values.
+        outcome: "completed" or "failed".
+        error: what went wrong, or None.
+        parameters: every parameter of the notebook with the value it ran with.
+        seeds: those of them that are seeds.
+        numbers: the named numbers that the notebook recorded.
+        wall_s: wall time in seconds.
+        peak_memory_bytes: largest resident set of the kernel.
+        inputs: hash of all that the result depends on; see `input_hash`.
+        versions, machine, git_commit, started: where the result comes from. The commit ends in "+" where the checkout
+            had uncommitted changes and is None outside a checkout; `started` is UTC, ISO 8601.
+    """
+
+    notebook: str
+    profile: str
+    outcome: str
+    error: str | None
+    parameters: dict
+    seeds: dict
+    numbers: dict
+    wall_s: float
+    peak_memory_bytes: int
+    inputs: str
+    versions: dict
+    machine: str
+    git_commit: str | None
+    started: str
+
+
+def record(**numbers: float) -> None:
+    """Show `numbers` as a table under the cell and attach them to it, for the run record and the claims ledger.
+
+    Args:
+        numbers: name=value; names end in their unit (`_s`, `_mwh`, `_db`) where they have one, values are finite.
+
+    Raises:
+        InvalidArgument: no number, or a value that is not one.
+    """
+    from IPython.display import display
+
+    if not numbers:
+        raise InvalidArgument("numbers", numbers, "at least one name=value")
+    for name, value in numbers.items():
+        if not isinstance(value, numeric.Real) or not math.isfinite(value):
+            raise InvalidArgument(name, value, "a finite number")
+    plain = {name: int(v) if isinstance(v, numeric.Integral) else float(v) for name, v in numbers.items()}
+    rows = "".join(f"<tr><td>{name}</td><td>{value:.6g}</td></tr>" for name, value in plain.items())
+    table = {
+        NUMBERS: plain,
+        "text/html": f"<table><thead><tr><th>number</th><th>value</th></tr></thead><tbody>{rows}</tbody></table>",
+        "text/plain": "\n".join(f"{name} = {value:.6g}" for name, value in plain.items()),
+    }
+    display(table, raw=True)
+
+
+def numbers_of(notebook: nbformat.NotebookNode) -> dict[str, float]:
+    """The named numbers in the outputs of an executed notebook."""
+    found: dict[str, float] = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            found.update(output.get("data", {}).get(NUMBERS, {}))
+    return found
+
+
+def load_profile(profile: str) -> dict[str, dict]:
+    """The values that `profile` gives to the parameters of each notebook; what it leaves out stays as the notebook has it."""
+    if profile not in PROFILES:
+        raise InvalidArgument("profile", profile, "one of " + ", ".join(PROFILES))
+    return yaml.safe_load((NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text()) or {}
+
+
+def read_record(name: str, profile: str) -> dict | None:
+    """The record of the last good run, or None."""
+    path = RUNS / profile / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def input_hash(notebook: nbformat.NotebookNode) -> str:
+    """Hash of what the result of a run depends on: cells with their parameters, the package, `data/`, library versions."""
+    total = hashlib.sha256(json.dumps([[cell.cell_type, cell.source] for cell in notebook.cells]).encode())
+    total.update(json.dumps(_versions()).encode())
+    for path in sorted([*Path(__file__).parent.rglob("*.py"), *(p for p in DATA.rglob("*") if p.is_file())]):
+        total.update(path.relative_to(DATA.parent).as_posix().encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def run(
+    wanted: Sequence[str] | None = None,
+    profile: str = "smoke",
+    parameters: Mapping[str, object] | None = None,
+    *,
+    force: bool = False,
+    write_back: bool = False,
+    jobs: int | None = None,
+) -> list[dict]:
+    """Run notebooks and return their records, in the order asked for.
+
+    Args:
+        wanted: names of notebooks; None means all.
+        profile: "smoke" or "full".
+        parameters: values that replace the profile's; each must be a parameter of every notebook in `wanted`.
+        force: run also what is up to date.
+        write_back: copy each good result over the committed notebook.
+        jobs: notebooks at a time, at least 1; by default as many as there are cores, 4 at most.
+
+    Raises:
+        InvalidArgument: before anything runs, for an unknown notebook, profile, parameter, or a value of the wrong type.
+        RunFailed: after everything has run, if any notebook failed; the others' results are in place.
+    """
+    values = load_profile(profile)
+    paths = [find(name) for name in (names() if wanted is None else dict.fromkeys(wanted))]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jobs = min(cores, 4) if jobs is None else check_integer("jobs", jobs, 1)
+    sources = {
+        path: with_parameters(read(path), {**values.get(path.stem, {}), **(parameters or {})}) for path in paths
+    }
+    folder = RUNS / profile
+    folder.mkdir(parents=True, exist_ok=True)
+    stale = [p for p in paths if force or (read_record(p.stem, profile) or {}).get("inputs") != input_hash(sources[p])]
+    for path in paths:
+        if path not in stale:
+            print(f"{path.stem}: up to date")
+    failures = _run_parallel({path: sources[path] for path in stale}, folder, jobs, cores)
+    if write_back:
+        for path in paths:
+            if path.stem not in failures:
+                _replace(path, (folder / path.name).read_text())
+    if failures:
+        raise RunFailed("\n".join(f"{name}: {error}" for name, error in failures.items()))
+    return [read_record(path.stem, profile) for path in paths]
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    """The notebook at `path`, checked against the notebook format."""
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def _run_parallel(sources: Mapping[Path, nbformat.NotebookNode], folder: Path, jobs: int, cores: int) -> dict[str, str]:
+    """Execute each notebook in a process of its own, `jobs` at a time; returns the errors by notebook name."""
+    if not sources:
+        return {}
+    threads = max(1, cores // min(jobs, len(sources)))
+    context = multiprocessing.get_context("spawn")
+    failures = {}
+    # One process a task, so that the peak memory of its children is that of one kernel.
+    pool = ProcessPoolExecutor(
+        jobs, context, initializer=tqdm.set_lock, initargs=(context.RLock(),), max_tasks_per_child=1
+    )
+    with pool, tqdm(total=len(sources), desc="notebooks", unit="", position=0) as bar:
+        runs = {
+            pool.submit(_run_one, path, source, folder, threads, position): path.stem
+            for position, (path, source) in enumerate(sources.items(), start=1)
+        }
+        for done in as_completed(runs):
+            name = runs[done]
+            try:
+                result = done.result()
+                error, cost = result.error, f"{result.wall_s:.0f} s, {result.peak_memory_bytes / 2**20:.0f} MiB"
+            except BrokenProcessPool:
+                error, cost = "its process was killed, for example for want of memory", "no record"
+            if error:
+                failures[name] = error
+            tqdm.write(f"{name}: {'FAILED' if error else 'completed'} ({cost})")
+            bar.update()
+    return failures
+
+
+def _run_one(path: Path, source: nbformat.NotebookNode, folder: Path, threads: int, position: int) -> RunRecord:
+    """Execute one notebook and write its result and record to `folder`; in a process of its own."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # the kernel inherits it; two kernels on all cores each crawl
+    parameters = {key: parameter.value for key, parameter in parameters_of(source).items()}
+    inputs, started, clock = input_hash(source), datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    executed, error = _execute(path, source, position)
+    run_record = RunRecord(
+        notebook=path.stem,
+        profile=folder.name,
+        outcome="failed" if error else "completed",
+        error=error,
+        parameters=parameters,
+        seeds={key: value for key, value in parameters.items() if {"seed", "seeds"} & set(key.split("_"))},
+        numbers=numbers_of(executed),
+        wall_s=round(time.perf_counter() - clock, 2),
+        peak_memory_bytes=_peak_memory_of_children(),
+        inputs=inputs,
+        versions=_versions(),
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {threads} threads",
+        git_commit=_git_commit(),
+        started=started,
+    )
+    executed.metadata["rlli"] = {"profile": folder.name, "wall_s": round(run_record.wall_s)}
+    suffix = ".failed" if error else ""
+    # The notebook first: a record always describes a notebook that is already there.
+    _replace(folder / f"{path.stem}{suffix}.ipynb", nbformat.writes(executed) + "\n")
+    _replace(folder / f"{path.stem}{suffix}.json", json.dumps(asdict(run_record), indent=1) + "\n")
+    if not error:
+        for left in folder.glob(f"{path.stem}.failed.*"):
+            left.unlink()
+    return run_record
+
+
+def _execute(path: Path, source: nbformat.NotebookNode, position: int) -> tuple[nbformat.NotebookNode, str | None]:
+    """Run the cells of `source` where `path` lies; returns the notebook as far as it got, and the error or None."""
+    # Here, so that a notebook that only records numbers does not need what runs notebooks.
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    error = None
+    with tempfile.TemporaryDirectory() as scratch:
+        given, executed = Path(scratch) / "given.ipynb", Path(scratch) / "executed.ipynb"
+        nbformat.write(_clean(source, outputs=False), given)
+        # The TCP ports of kernels that start together can clash, and so do sockets under their default name.
+        sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{scratch}/kernel"}})
+        try:
+            papermill.execute_notebook(
+                given,
+                executed,
+                kernel_name="python3",
+                cwd=path.parent,
+                start_timeout=120,
+                execution_timeout=CELL_TIMEOUT_S,
+                progress_bar={"desc": path.stem, "position": position, "leave": False, "disable": None},
+                config=sockets,
+            )
+        except PapermillExecutionError as failure:
+            error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"
+        except Exception as failure:  # a dead kernel, a cell over its time limit: every way to fail is a failed run
+            error = f"{type(failure).__name__}: {failure}"
+        result = _clean(nbformat.read(executed if executed.exists() else given, as_version=4))
+    # After a kernel's death Papermill marks every cell as completed, so look at what the cells themselves show.
+    skipped = [cell for cell in result.cells if cell.cell_type == "code" and cell.source and cell.execution_count is None]
+    if skipped and error is None:
+        error = f"{len(skipped)} code cells were not executed"
+    return result, error
+
+
+def _clean(notebook: nbformat.NotebookNode, outputs: bool = True) -> nbformat.NotebookNode:
+    """Without Papermill's notes (paths of this machine, times of each cell) and, if asked, without outputs."""
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code" and not outputs:
+            cell.outputs, cell.execution_count = [], None
+    if not outputs:
+        notebook.metadata.pop("widgets", None)
+    return notebook
+
+
+def _replace(path: Path, content: str) -> None:
+    """Write `path` whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(content)
+    os.replace(temporary, path)
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _LIBRARIES}}
+
+
+def _peak_memory_of_children() -> int:
+    """Bytes; the kernel is the largest child that this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux
+
+
+def _git_commit() -> str | None:
+    def git(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["git", *arguments], cwd=DATA.parent, capture_output=True, text=True, check=False)
+
+    commit = git("rev-parse", "HEAD")
+    if commit.returncode:
+        return None
+    return commit.stdout.strip() + ("+" if git("status", "--porcelain").stdout else "")

@@ -1,0 +1,142 @@
+"""The notebook runner: what a run leaves behind, and that no way to fail passes for success."""
+
+import json
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from rlli_core import notebooks, runs
+from rlli_core.errors import InvalidArgument, RunFailed
+
+PARAMETERS = "count: int = 2  # how many\nbep: float = 0.5  # bit error probability\nseed: int = 7"
+GOOD = ["total = count + seed", "from rlli_core.runs import record\nrecord(total=total, bep=bep)"]
+
+
+def notebook_of(*sources, parameters=PARAMETERS):
+    tagged = new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    return new_notebook(cells=[new_markdown_cell("# Numbers add up"), tagged, *map(new_code_cell, sources)])
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    """A folder of notebooks and profiles apart from the real one; `bench(name, *cells)` writes a notebook."""
+    folder = tmp_path / "notebooks"
+    (folder / "profiles").mkdir(parents=True)
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", folder)
+    monkeypatch.setattr(runs, "NOTEBOOKS", folder)
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
+    (folder / "profiles" / "smoke.yaml").write_text("fig01_sum: {count: 3}\n")
+    (folder / "profiles" / "full.yaml").write_text("fig01_sum: {count: 30}\n")
+
+    def write(name, *sources):
+        path = folder / f"{name}.ipynb"
+        nbformat.write(notebook_of(*sources), path)
+        return path
+
+    return write
+
+
+def test_a_good_run_leaves_the_executed_notebook_and_its_record(bench):
+    path = bench("fig01_sum", *GOOD)
+    (record,) = runs.run(["fig01"], "smoke", {"bep": 0.25})
+    executed = nbformat.read(runs.RUNS / "smoke" / "fig01_sum.ipynb", as_version=4)
+    assert record == json.loads((runs.RUNS / "smoke" / "fig01_sum.json").read_text())
+    assert record["parameters"] == {"count": 3, "bep": 0.25, "seed": 7}
+    assert record["seeds"] == {"seed": 7}
+    assert record["numbers"] == runs.numbers_of(executed) == {"total": 10, "bep": 0.25}
+    assert record["outcome"] == "completed" and record["error"] is None
+    assert record["wall_s"] > 0 and record["peak_memory_bytes"] > 10 * 2**20
+    assert record["versions"]["papermill"]
+    assert executed.cells[1].source == "count: int = 3  # how many\nbep: float = 0.25  # bit error probability\nseed: int = 7"
+    assert [cell.execution_count for cell in executed.cells[1:]] == [1, 2, 3]
+    assert "papermill" not in executed.metadata and executed.metadata["rlli"]["profile"] == "smoke"
+    assert nbformat.read(path, as_version=4).cells[1].source == PARAMETERS  # the committed one is untouched
+
+
+def test_several_notebooks_run_and_unchanged_ones_are_not_run_again(bench, monkeypatch):
+    paths = [bench("fig01_sum", *GOOD), bench("fig02_sum", *GOOD)]
+    first = runs.run(write_back=True)
+    assert [record["notebook"] for record in first] == ["fig01_sum", "fig02_sum"]
+    assert [record["numbers"]["total"] for record in first] == [10, 9]
+    assert runs.numbers_of(nbformat.read(paths[0], as_version=4)) == {"total": 10, "bep": 0.5}
+    # The written-back notebook holds the profile's values, so the run stays up to date; a changed cell does not.
+    started = []
+    monkeypatch.setattr(runs, "_run_parallel", lambda sources, *rest: started.extend(p.stem for p in sources) or {})
+    assert runs.run() == first and started == []
+    bench("fig02_sum", *GOOD, "total + 1")
+    runs.run()
+    assert started == ["fig02_sum"]
+    runs.run(["fig01"], force=True)
+    assert started == ["fig02_sum", "fig01_sum"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [("1 / 0", "ZeroDivisionError"), ("import os\nos.kill(os.getpid(), 9)", "DeadKernelError")],
+)
+def test_a_failed_run_fails_and_leaves_the_last_good_result(bench, cell, message):
+    folder = runs.RUNS / "smoke"
+    folder.mkdir(parents=True)
+    (folder / "fig01_sum.ipynb").write_text("the last good notebook")
+    (folder / "fig01_sum.json").write_text('{"inputs": "of the last good run"}')
+    path = bench("fig01_sum", cell, *GOOD)
+    before = path.read_bytes()
+    with pytest.raises(RunFailed, match=message):
+        runs.run(write_back=True)
+    assert (folder / "fig01_sum.ipynb").read_text() == "the last good notebook"
+    assert (folder / "fig01_sum.json").read_text() == '{"inputs": "of the last good run"}'
+    assert path.read_bytes() == before
+    failed = json.loads((folder / "fig01_sum.failed.json").read_text())
+    assert failed["outcome"] == "failed" and message in failed["error"] and failed["numbers"] == {}
+
+
+def test_a_cell_over_its_time_limit_fails(bench, monkeypatch):
+    path = bench("fig01_sum", "import time\ntime.sleep(60)")
+    monkeypatch.setattr(runs, "CELL_TIMEOUT_S", 1)
+    _, error = runs._execute(path, runs.read(path), position=0)
+    assert "timed out" in error
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"parameters": {"cuont": 3}}, "count, bep, seed"),
+        ({"parameters": {"count": 3.5}}, "count must be of type int"),
+        ({"parameters": {"count": True}}, "count must be of type int"),
+        ({"parameters": {"bep": "0.5"}}, "bep must be of type float"),
+        ({"profile": "smoek"}, "smoke, full"),
+        ({"wanted": ["fig99"]}, "fig01_sum"),
+        ({"jobs": 0}, "at least 1"),
+    ],
+)
+def test_a_bad_argument_is_refused_before_anything_runs(bench, call, message):
+    bench("fig01_sum", *GOOD)
+    with pytest.raises(InvalidArgument, match=message):
+        runs.run(**call)
+    assert not list(runs.RUNS.rglob("*"))
+
+
+def test_a_misspelt_parameter_in_a_profile_is_refused(bench):
+    path = bench("fig01_sum", *GOOD)
+    (path.parent / "profiles" / "smoke.yaml").write_text("fig01_sum: {sede: 3}\n")
+    with pytest.raises(InvalidArgument, match="sede"):
+        runs.run()
+
+
+def test_parameters_of_every_kind_are_written_where_they_stand():
+    cell = 'names: list[str] = [\n    "ä",\n    "b",\n]  # who\nlow: float = 1e-3; flag: bool = False  # é'
+    changed = notebooks.with_parameters(notebook_of(parameters=cell), {"names": ["c"], "low": 2, "flag": True})
+    assert changed.cells[1].source == "names: list[str] = ['c']  # who\nlow: float = 2.0; flag: bool = True  # é"
+
+
+@pytest.mark.parametrize("line", ["count = 2", "count: int", "a = b = 2", "import os", "count: int = 1 + len('a')"])
+def test_a_parameters_cell_with_anything_but_typed_literals_is_refused(line):
+    with pytest.raises((RunFailed, ValueError)):
+        notebooks.parameters_of(notebook_of(parameters=line))
+
+
+@pytest.mark.parametrize("numbers", [{}, {"score": float("nan")}, {"score": float("inf")}, {"score": "0.5"}, {"score": None}])
+def test_a_missing_or_unreadable_number_is_not_recorded(numbers):
+    with pytest.raises(InvalidArgument):
+        runs.record(**numbers)
