@@ -1,0 +1,25 @@
+"""The wireless link: fading, modulation, codec, and the link that joins them."""
+
+from .codec import BITS, NUMBER_FORMATS, Header, Packet, decode, encode, flip_bits, read_header
+from .fading import FisherSnedecorF
+from .link import PAPER_LINKS, Link, dbw_to_w, w_to_dbw
+from .modulation import MODULATIONS, average_bep, conditional_bep
+
+__all__ = [
+    "BITS",
+    "MODULATIONS",
+    "NUMBER_FORMATS",
+    "PAPER_LINKS",
+    "FisherSnedecorF",
+    "Header",
+    "Link",
+    "Packet",
+    "average_bep",
+    "conditional_bep",
+    "dbw_to_w",
+    "decode",
+    "encode",
+    "flip_bits",
+    "read_header",
+    "w_to_dbw",
+]
