@@ -1,0 +1,96 @@
+"""Make the embedded models: `python -m rlli_core.embedded all`.
+
+Stages: autoencoder, judge, generator, evaluate; each resumes from its checkpoint (in $RLLI_WORK, by default
+~/.cache/rlli) and exports to --output. To use every core:
+`torchrun --standalone --nproc-per-node 2 -m rlli_core.embedded generator`, with OMP_NUM_THREADS=1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from diffusers import AutoencoderTiny, StableDiffusionPipeline
+
+from ..paths import DATA
+from . import autoencoder, evaluate, generator, judge
+from .training import worker
+
+STEPS = {"autoencoder": 1_300, "judge": 2_000, "generator": 12_000}
+
+
+def main() -> None:
+    """Run the stages named on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m rlli_core.embedded", description=__doc__.splitlines()[0])
+    parser.add_argument("stage", choices=[*STEPS, "decoder", "evaluate", "all"])
+    parser.add_argument("--steps", type=int, help=f"length of the training schedule (default {STEPS})")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes; resumable")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="evaluate on a tenth of the images")
+    parser.add_argument("--output", type=Path, default=DATA, help="where models/ and results/ are written")
+    options = parser.parse_args()
+    if "RANK" in os.environ:
+        dist.init_process_group("gloo")
+    folder = options.output / "models"
+    for stage in [*STEPS, "evaluate"] if options.stage == "all" else [options.stage]:
+        budget = {
+            "steps": options.steps or STEPS.get(stage, 0),
+            "seed": options.seed,
+            "stop_at": time.time() + 60 * options.minutes,
+        }
+        if stage == "autoencoder":
+            model, _ = autoencoder.train(**budget)
+            model.half().save_pretrained(folder / "embedded-sd" / "vae")
+        elif stage == "judge":
+            judge.train(**budget)[0].save(folder / "judge")
+        elif stage == "generator":
+            vae = AutoencoderTiny.from_pretrained(folder / "embedded-sd" / "vae", torch_dtype=torch.float32)
+            model, _ = generator.train(vae, **budget)
+            if worker() == 0:
+                generator.export(model, vae, folder / "embedded-sd")
+        elif stage == "evaluate":
+            report(options.output, 10 if options.quick else 1)
+
+
+def report(output: Path, divide: int) -> None:
+    """Measure everything and write `results/embedded.json` with its provenance."""
+    pipeline = StableDiffusionPipeline.from_pretrained(output / "models" / "embedded-sd", torch_dtype=torch.float32)
+    the_judge = judge.Judge.from_pretrained(output / "models" / "judge")
+    measure = dict(guidance=generator.GUIDANCE)
+    numbers = {
+        "reconstruction": evaluate.reconstruction(pipeline.vae, 500 // divide),
+        "judge": evaluate.judge_accuracy(the_judge, 2000 // divide),
+        "steps_10": evaluate.generated_accuracy(
+            pipeline, the_judge, steps=10, count=1000 // divide, held_out=False, **measure
+        ),
+        "steps_10_held_out_pairs": evaluate.generated_accuracy(
+            pipeline, the_judge, steps=10, count=300 // divide, held_out=True, **measure
+        ),
+        "steps_25": evaluate.generated_accuracy(
+            pipeline, the_judge, steps=25, count=500 // divide, held_out=False, **measure
+        ),
+        "speed": evaluate.speed(pipeline, **measure),
+    }
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=DATA.parent).stdout.strip()
+    provenance = {
+        "command": "python -m rlli_core.embedded evaluate",
+        "commit": commit,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": platform.machine(),
+        "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
+    }
+    path = output / "results" / "embedded.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(numbers | {"provenance": provenance}, indent=2) + "\n")
+    print(path.read_text())
+
+
+main()

@@ -1,0 +1,128 @@
+"""The embedded text-to-image model: text encoder, denoiser and the folder that diffusers loads, eqs. (3)-(13)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tqdm.auto import tqdm
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from . import scenes
+from .training import WORK, fit, rendered, share, to_tensor, worker
+
+MAX_TOKENS = 24
+WIDTH = 192
+GUIDANCE = 3.0
+
+
+class TextToLatent(torch.nn.Module):
+    """Text encoder and denoiser, trained together."""
+
+    def __init__(self, vocabulary: int, channels: int):
+        super().__init__()
+        self.text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=vocabulary, hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=2,
+                num_attention_heads=4, max_position_embeddings=MAX_TOKENS, projection_dim=WIDTH,
+                bos_token_id=0, eos_token_id=1, pad_token_id=1,
+                attn_implementation="eager",
+            )
+        )  # fmt: skip
+        self.unet = UNet2DConditionModel(
+            sample_size=scenes.SIZE // 8, in_channels=channels, out_channels=channels, layers_per_block=1,
+            block_out_channels=(96, 192), down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=WIDTH, attention_head_dim=4,
+            norm_num_groups=16,
+        ).to(memory_format=torch.channels_last)  # fmt: skip
+        self.unet.set_attn_processor(AttnProcessor())  # the fused kernel's backward is three times slower on a CPU
+
+    def forward(self, latent: torch.Tensor, timestep: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """(B, C, 16, 16), (B,), (B, MAX_TOKENS) -> predicted velocity (B, C, 16, 16)."""
+        return self.unet(latent, timestep, self.text_encoder(tokens).last_hidden_state).sample
+
+
+def scheduler() -> DDIMScheduler:
+    """Cosine schedule with zero terminal SNR; sampled on trailing timesteps."""
+    return DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", rescale_betas_zero_snr=True,
+        timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True, steps_offset=0,
+    )  # fmt: skip
+
+
+def tokenizer() -> CLIPTokenizer:
+    """Byte-pair tokenizer whose merges cover the words of the captions; other words fall apart into bytes."""
+    words = [*scenes.OBJECTS, *(w for where in scenes.SCENES.values() for w in where), *scenes.STYLES.values()]
+    words += "a an and the next to beside under feeding pigeons man sits stands is drawing of style tree umbrella".split()
+    bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
+    learner = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
+    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    special = ["<|startoftext|>", "<|endoftext|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=4096, min_frequency=1, special_tokens=special, initial_alphabet=bytes_,
+        end_of_word_suffix="</w>", show_progress=False,
+    )  # fmt: skip
+    learner.train_from_iterator(sorted({piece for word in words for piece in word.split()}), trainer)
+    state = json.loads(learner.to_str())["model"]
+    vocabulary = state["vocab"]
+    for byte in bytes_:  # every byte can also end a word
+        vocabulary.setdefault(byte + "</w>", len(vocabulary))
+    return CLIPTokenizer(vocab=vocabulary, merges=[tuple(m) for m in state["merges"]], model_max_length=MAX_TOKENS)
+
+
+def encode_all(autoencoder: AutoencoderTiny, images: np.ndarray, name: str, batch: int = 32) -> torch.Tensor:
+    """Latents (count, C, 16, 16) of a data set, float16, kept in `WORK`."""
+    path = WORK / f"{name}.npy"
+    if not path.exists():
+        out = np.empty((len(images), autoencoder.config.latent_channels, 16, 16), np.float16)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            for i in tqdm(range(0, len(images), batch), desc="encoding", mininterval=10):
+                out[i : i + batch] = autoencoder.encode(to_tensor(images[i : i + batch])).latents.float().numpy()
+        np.save(path, out)
+    return torch.from_numpy(np.load(path))
+
+
+def train(autoencoder: AutoencoderTiny, steps: int, seed: int = 0, images: int = 24_000, batch: int = 32, **kwargs):
+    """Train on the latents of the rendered scenes: loss (12) on the velocity, a tenth of the captions dropped."""
+    torch.manual_seed(seed)
+    data, labels = rendered(seed, images)
+    latents = encode_all(autoencoder, data, f"latents-{seed}-{images}") * autoencoder.config.scaling_factor
+    words = tokenizer()
+    model = TextToLatent(len(words), latents.shape[1])
+    root = scheduler().alphas_cumprod.sqrt()
+    batch = share(batch)
+
+    def loss(step: int) -> torch.Tensor:
+        rng = np.random.default_rng((seed, step, worker()))
+        picks = rng.integers(len(latents), size=batch)
+        captions = [
+            "" if rng.random() < 0.1 else scenes.caption(rng, *(labels[i][k] for k in _CAPTION_FIELDS)) for i in picks
+        ]
+        tokens = words(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        clean = latents[picks].float()
+        noise = torch.randn_like(clean)
+        timestep = ((torch.randperm(batch) + torch.rand(batch)) / batch * len(root)).long()  # stratified
+        a = root[timestep].view(-1, 1, 1, 1)
+        s = (1 - a * a).sqrt()
+        with torch.autocast("cpu", torch.bfloat16):
+            velocity = model(a * clean + s * noise, timestep, tokens)
+        return torch.nn.functional.mse_loss(velocity.float(), a * noise - s * clean)
+
+    return fit("generator", model, loss, steps=steps, ema=0.9995, **({"lr": 4e-4} | kwargs))
+
+
+_CAPTION_FIELDS = ("object", "place", "style", "relation", "second")
+
+
+def export(model: TextToLatent, autoencoder: AutoencoderTiny, folder: Path) -> None:
+    """Write the folder that `StableDiffusionPipeline.from_pretrained` loads; weights as float16."""
+    pipeline = StableDiffusionPipeline(
+        vae=autoencoder, text_encoder=model.text_encoder, tokenizer=tokenizer(), unet=model.unet,
+        scheduler=scheduler(), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.to(torch.float16).save_pretrained(folder)

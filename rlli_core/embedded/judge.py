@@ -1,0 +1,144 @@
+"""The judge: a small classifier of object and scene, trained on rendered scenes only, apart from the generator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import ResNetConfig, ResNetForImageClassification
+
+from ..errors import ModelNotFound
+from ..paths import model_folder
+from . import scenes
+from .training import fit, rendered, share, to_tensor, worker
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judge sees in one image.
+
+    Attributes:
+        objects: probability of each object name, summing to 1.
+        places: probability of each scene name, summing to 1.
+    """
+
+    objects: dict[str, float]
+    places: dict[str, float]
+
+    @property
+    def object(self) -> str:
+        """The most probable object."""
+        return max(self.objects, key=self.objects.get)
+
+    @property
+    def place(self) -> str:
+        """The most probable scene."""
+        return max(self.places, key=self.places.get)
+
+
+class Judge:
+    """Object and scene probabilities of 128x128 RGB images."""
+
+    def __init__(self, model: ResNetForImageClassification):
+        self.model = model.eval()
+
+    @classmethod
+    def from_pretrained(cls, name: str = "embedded") -> Judge:
+        """Load from a folder; "embedded" is the judge shipped in `data/models/judge`."""
+        folder = model_folder("judge") if name == "embedded" else Path(name)
+        if not (folder / "config.json").exists():
+            raise ModelNotFound(f"no judge in {folder}: give 'embedded' or a folder written by `Judge.save`")
+        return cls(ResNetForImageClassification.from_pretrained(folder, dtype=torch.float32))
+
+    def save(self, folder: Path) -> None:
+        """Write the weights as float16 safetensors."""
+        self.model.half().save_pretrained(folder)
+        self.model.float()
+
+    @torch.no_grad()
+    def logits(self, images: Sequence[Image.Image] | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Object logits (B, 50) and scene logits (B, 8)."""
+        pixels = to_tensor(np.stack([np.asarray(image) for image in images]))
+        out = torch.cat([self.model(part).logits for part in pixels.split(64)])
+        return out[:, : len(scenes.NAMES)], out[:, len(scenes.NAMES) :]
+
+    def verdicts(self, images: Sequence[Image.Image]) -> list[Verdict]:
+        """One `Verdict` an image."""
+        objects, places = (logits.softmax(1).tolist() for logits in self.logits(images))
+        return [Verdict(dict(zip(scenes.NAMES, o)), dict(zip(scenes.PLACES, p))) for o, p in zip(objects, places)]
+
+    def verdict(self, image: Image.Image) -> Verdict:
+        """What is on one image."""
+        return self.verdicts([image])[0]
+
+
+def build() -> ResNetForImageClassification:
+    """An untrained judge of 1.4 M weights."""
+    names = [*scenes.NAMES, *scenes.PLACES]
+    config = ResNetConfig(
+        embedding_size=32, hidden_sizes=[32, 64, 128, 224], depths=[1, 1, 1, 1], layer_type="basic",
+        id2label=dict(enumerate(names)), label2id={name: i for i, name in enumerate(names)},
+    )  # fmt: skip
+    return ResNetForImageClassification(config)
+
+
+def spoil(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Shift, blur, noise and recolour a batch, so that the judge looks at shapes and forgives soft edges."""
+    batch = len(images)
+    shift = rng.integers(-6, 7, size=2)
+    images = torch.roll(images, tuple(int(s) for s in shift), (2, 3))
+    for i in range(batch):
+        factor = rng.choice([1, 1, 1.5, 2, 3])
+        if factor > 1:
+            small = torch.nn.functional.interpolate(
+                images[i : i + 1], scale_factor=1 / factor, mode="bilinear", antialias=True
+            )
+            images[i] = torch.nn.functional.interpolate(small, size=images.shape[2:], mode="bilinear")[0]
+    colour = 1 + 0.12 * torch.randn(batch, 3, 1, 1)
+    noise = torch.randn_like(images) * torch.rand(batch, 1, 1, 1) * 0.15
+    return (images * colour + 0.05 * torch.randn(batch, 1, 1, 1) + noise).clamp(-1, 1)
+
+
+def train(steps: int, seed: int = 0, images: int = 24_000, batch: int = 64, **kwargs) -> tuple[Judge, int]:
+    """Cross-entropy on object and scene; where two objects are shown, half the target each."""
+    torch.manual_seed(seed + 1)
+    model = build().to(memory_format=torch.channels_last)
+    data, labels = rendered(seed, images)
+    objects = torch.zeros(len(labels), len(scenes.NAMES))
+    places = torch.tensor([scenes.PLACES.index(label["place"]) for label in labels])
+    for row, label in zip(objects, labels):
+        shown = [label["object"]] + ([label["second"]] if label["second"] else [])
+        row[[scenes.NAMES.index(name) for name in shown]] = 1 / len(shown)
+    batch = share(batch)
+
+    def loss(step: int) -> torch.Tensor:
+        rng = np.random.default_rng((seed, step, worker()))
+        picks = np.sort(rng.integers(len(data), size=batch))
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(spoil(to_tensor(data[picks]), rng)).logits.float()
+        split = len(scenes.NAMES)
+        return torch.nn.functional.cross_entropy(logits[:, :split], objects[picks]) + 0.5 * torch.nn.functional.cross_entropy(
+            logits[:, split:], places[picks]
+        )
+
+    model, done = fit("judge", model, loss, steps=steps, ema=0.99, save_every=200, **({"lr": 2e-3} | kwargs))
+    return Judge(settle(model, data)), done
+
+
+@torch.no_grad()
+def settle(model: ResNetForImageClassification, data: np.ndarray, count: int = 2048) -> ResNetForImageClassification:
+    """Recompute the batch-norm statistics for the averaged weights, on lightly spoilt images."""
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    model.train()
+    rng = np.random.default_rng(0)
+    torch.manual_seed(0)
+    for i in range(0, count, 64):
+        model(spoil(to_tensor(data[i : i + 64]), rng))
+    return model.eval()

@@ -1,0 +1,155 @@
+"""The book's figures: data in, axes out, no computation.
+
+All take the same look: seaborn's colour-blind palette on a white grid. Bands are 95 % bootstrap intervals of the mean
+over seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+from PIL import Image
+
+_BAND = {"errorbar": ("ci", 95), "seed": 0, "marker": "o", "markersize": 5}
+
+
+def _canvas(columns: int, width: float = 4.2, height: float = 3.2, **kwargs) -> np.ndarray:
+    sns.set_theme(style="whitegrid", palette="colorblind", rc={"figure.dpi": 110, "axes.titlesize": "medium"})
+    _, axes = plt.subplots(1, columns, figsize=(width * columns, height), squeeze=False, layout="constrained", **kwargs)
+    return axes[0]
+
+
+def image_grid(
+    images: Sequence[Sequence[Image.Image]],
+    columns: Sequence[str] = (),
+    rows: Sequence[str] = (),
+    notes: Sequence[Sequence[str]] | None = None,
+    size: float = 1.3,
+) -> np.ndarray:
+    """Images in rows, with column heads, row heads and a note under each; None leaves a place empty.
+
+    Args:
+        images: rows of equally many images.
+        size: of one image in inches.
+    """
+    height, width = len(images), max(map(len, images))
+    sns.set_theme(style="white", palette="colorblind", rc={"figure.dpi": 110})
+    note_room = 0.22 * (notes is not None)
+    _, axes = plt.subplots(
+        height, width, figsize=(width * size, height * (size + note_room) + 0.25), squeeze=False, layout="constrained"
+    )
+    for r, c in np.ndindex(axes.shape):
+        ax = axes[r, c]
+        ax.set(xticks=[], yticks=[])
+        sns.despine(ax=ax, left=True, bottom=True)
+        if c < len(images[r]) and images[r][c] is not None:
+            ax.imshow(images[r][c], interpolation="lanczos")
+            if notes is not None:
+                ax.set_xlabel(notes[r][c], fontsize=8, labelpad=3)
+        if r == 0 and c < len(columns):
+            ax.set_title(columns[c], fontsize=9)
+        if c == 0 and r < len(rows):
+            ax.set_ylabel(rows[r], fontsize=9)
+    return axes
+
+
+def fidelity_by_bep(scores: pd.DataFrame, name: str) -> np.ndarray:
+    """PSNR, SSIM and the judge's probability of `name` against the bit error probability, from a `score_table`."""
+    sent = scores.dropna(subset="bep")
+    axes = _canvas(3, 3.6)
+    panels = [("psnr_db", "PSNR against error-free (dB)"), ("ssim", "SSIM against error-free"), (f"p_{name}", f"p({name})")]
+    for ax, (column, label) in zip(axes, panels):
+        sns.lineplot(sent, x="bep", y=column, ax=ax, **_BAND)
+        ax.set(xscale="log", xlabel="bit error probability", ylabel=label)
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axes[1].set_ylim(0, 1)
+    axes[2].set_ylim(0, 1)
+    return axes
+
+
+def traits_by_steps(scores: pd.DataFrame, wanted: str, shared: str) -> np.ndarray:
+    """The judge's probabilities of the wanted and the shared object against device steps, a line for each t0."""
+    axes = _canvas(2, sharey=True)
+    data = scores.assign(t0=scores.shared_steps.astype(str))
+    for ax, name in zip(axes, (wanted, shared)):
+        sns.lineplot(data, x="device_steps", y=f"p_{name}", hue="t0", style="t0", ax=ax, **_BAND)
+        ax.set(xlabel="device steps $t_2$", ylabel="the judge's probability", title=f"p({name})", ylim=(0, 1))
+        ax.legend(title="shared steps $t_0$")
+    return axes
+
+
+def traits_by_fraction(scores: pd.DataFrame, wanted: str, shared: str) -> Axes:
+    """The same probabilities against the shared fraction t0/(t0 + t_k), one point a plan."""
+    ax = _canvas(1, 5.4)[0]
+    plans = scores.groupby(["shared_steps", "device_steps", "shared_fraction"], as_index=False).mean(numeric_only=True)
+    for name, marker in ((wanted, "o"), (shared, "s")):
+        sns.scatterplot(plans, x="shared_fraction", y=f"p_{name}", marker=marker, s=50, label=f"p({name})", ax=ax)
+    ax.axvline(0.3, color="0.4", linestyle="--", linewidth=1, label="0.3")
+    ax.set(xlabel="shared fraction $t_0/(t_0+t_2)$", ylabel="mean over seeds", ylim=(-0.03, 1.03))
+    ax.legend()
+    return ax
+
+
+def distances(table: pd.DataFrame) -> Axes:
+    """Distance to an endpoint against steps taken, a line for each `path`; columns step, distance, path, seed."""
+    ax = _canvas(1, 5.4)[0]
+    sns.lineplot(table, x="step", y="distance", hue="path", style="path", ax=ax, **_BAND)
+    ax.set(xlabel="steps taken before the switch", ylabel="Euclidean distance in latent space", ylim=(0, None))
+    ax.legend(title=None)
+    return ax
+
+
+def divergence_by_step(estimates: Mapping[str, Sequence]) -> Axes:
+    """Divergence (15) with two standard errors against steps taken, a line for each pair of prompts."""
+    ax = _canvas(1, 5.4)[0]
+    for label, line in estimates.items():
+        value, error = np.array([e.value for e in line]), np.array([e.standard_error for e in line])
+        ax.errorbar(range(len(line)), value, yerr=2 * error, marker="o", markersize=5, capsize=3, label=label)
+    ax.set(xlabel="steps taken (0 is pure noise)", ylabel="divergence of the marginals (nats)")
+    ax.legend()
+    return ax
+
+
+def fading_density(gain: np.ndarray, densities: Mapping[str, np.ndarray], samples: np.ndarray) -> Axes:
+    """Densities of the power gain in dB, with a histogram of samples of the first one."""
+    ax = _canvas(1, 5.4)[0]
+    decibels = 10 * np.log10(gain)
+    jacobian = gain * np.log(10) / 10  # density over dB
+    shown = 10 * np.log10(samples)
+    ax.hist(shown, bins=80, range=(decibels[0], decibels[-1]), density=True, color="0.85", label="sampled")
+    for label, density in densities.items():
+        ax.plot(decibels, density * jacobian, label=label)
+    ax.set(xlabel="power gain $g$ (dB)", ylabel="probability density (1/dB)")
+    ax.legend()
+    return ax
+
+
+def bep_by_snr(snr_db: np.ndarray, curves: Mapping[str, np.ndarray], points: Mapping[str, tuple] | None = None) -> Axes:
+    """Bit error probability against mean SNR per bit; points are (snr_db, bep) pairs from a simulation."""
+    ax = _canvas(1, 5.4, 3.6)[0]
+    for colour, (label, curve) in zip(sns.color_palette("colorblind"), curves.items()):
+        ax.semilogy(snr_db, curve, label=label, color=colour)
+        if points and label in points:
+            ax.semilogy(*points[label], "o", color=colour, markersize=4)
+    ax.set(xlabel="mean SNR per bit (dB)", ylabel="bit error probability", ylim=(1e-4, 0.6))
+    ax.legend()
+    return ax
+
+
+def bep_by_power(power_dbw: np.ndarray, curves: Mapping[str, np.ndarray], marks: Sequence[tuple[float, float]]) -> Axes:
+    """Bit error probability against transmit power, with the paper's operating points marked."""
+    ax = _canvas(1, 5.4)[0]
+    for label, curve in curves.items():
+        ax.semilogy(power_dbw, curve, label=label)
+    for power, bep in marks:
+        ax.plot(power, bep, "k*", markersize=12)
+        ax.annotate(f"{power:g} dBW, {bep:.0%}", (power, bep), textcoords="offset points", xytext=(8, 6))
+    ax.set(xlabel="transmit power (dBW)", ylabel="bit error probability")
+    ax.legend()
+    return ax

@@ -1,0 +1,66 @@
+"""One round of the service, one call an arrow: the map of the package.
+
+prompt -> server denoises t0 shared steps -> latent becomes bits -> bits flip on a fading link -> each device denoises
+t_k steps towards its own prompt -> image -> measured score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from .errors import InvalidArgument
+from .records import Handoff, SplitPlan
+
+if TYPE_CHECKING:
+    from .channel import Link
+    from .diffusion.split import SplitDiffusion
+    from .embedded.judge import Judge, Verdict
+
+STEP_ENERGY_MWH = (1.0, 2.0)
+"""Energy of one denoising step on a phone, low and high, in mWh: the range the paper assumes in Sec. V-B1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """Everything one round made: the server's hand-off, what each device received, its image and the judge's verdict."""
+
+    sent: Handoff
+    received: tuple[Handoff, ...]
+    images: tuple[Image.Image, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+def serve(
+    chain: SplitDiffusion,
+    links: Sequence[Link],
+    judge: Judge,
+    server_prompt: str,
+    device_prompts: Sequence[str],
+    plan: SplitPlan,
+    powers_w: Sequence[float],
+    seed: int,
+) -> Round:
+    """Serve one group of users with similar prompts, Algorithm 1.
+
+    Args:
+        links: one a device.
+        device_prompts: one a device, as many as the plan has device steps.
+        powers_w: transmit power P_k of each device's packet in watts.
+        seed: of the initial noise; device k's bit flips take seed + k.
+
+    Raises:
+        InvalidArgument: unequal numbers of devices.
+    """
+    counts = {len(links), len(device_prompts), len(plan.steps_per_device), len(powers_w)}
+    if len(counts) != 1:
+        raise InvalidArgument("devices", sorted(counts), "one number: a link, prompt, step count and power a device")
+    sent = chain.server_denoise(server_prompt, plan, seed)
+    received = tuple(link.transmit(sent, power_w=p, seed=seed + k) for k, (link, p) in enumerate(zip(links, powers_w)))
+    images = tuple(
+        chain.device_denoise(got, prompt, plan, device=k) for k, (got, prompt) in enumerate(zip(received, device_prompts))
+    )
+    return Round(sent, received, images, tuple(judge.verdicts(images)))

@@ -1,0 +1,138 @@
+"""Slider panels for the notebooks: each change recomputes in the live kernel."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+from . import figures
+from .channel import MODULATIONS, FisherSnedecorF, Link, dbw_to_w
+from .errors import RlliError
+from .qoe import psnr, ssim
+from .records import SplitPlan
+from .round import STEP_ENERGY_MWH
+
+if TYPE_CHECKING:
+    from .diffusion.split import SplitDiffusion
+    from .embedded.judge import Judge
+
+_BEPS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5)
+_WIDE = {"style": {"description_width": "9em"}, "layout": widgets.Layout(width="26em")}
+
+
+def split_panel(
+    chain: SplitDiffusion,
+    link: Link,
+    judge: Judge,
+    server_prompt: str,
+    device_prompt: str,
+    shared_steps: int,
+    device_steps: int,
+    bep: float = 0.0,
+    seed: int = 0,
+    max_steps: int = 12,
+) -> widgets.VBox:
+    """Sliders for t0, t_k, BEP, seed and both prompts over the pictures of one cut chain.
+
+    Shown are the latent as the server sends it, as it arrives, the device's image, and the image an error-free link
+    would have given, with PSNR, SSIM, what the judge sees and the energy of the steps.
+    """
+    controls = {
+        "server_prompt": widgets.Text(server_prompt, description="server prompt", continuous_update=False, **_WIDE),
+        "device_prompt": widgets.Text(device_prompt, description="device prompt", continuous_update=False, **_WIDE),
+        "shared_steps": _slider(shared_steps, 0, max_steps, "shared steps t₀"),
+        "device_steps": _slider(device_steps, 0, max_steps, "device steps tₖ"),
+        "bep": widgets.SelectionSlider(
+            options=[(f"{b:.1%}", b) for b in sorted({*_BEPS, bep})], value=bep,
+            description="bit error prob.", continuous_update=False, **_WIDE,
+        ),
+        "seed": _slider(seed, 0, 99, "seed"),
+    }  # fmt: skip
+    heads = ("sent", "received", "image", "image without bit errors")
+    pictures = [widgets.Image(format="png", width=160, height=160) for _ in heads]
+
+    def update(server_prompt: str, device_prompt: str, shared_steps: int, device_steps: int, bep: float, seed: int) -> str:
+        plan = SplitPlan(shared_steps, device_steps)
+        sent = chain.server_denoise(server_prompt, plan, seed)
+        got = link.transmit(sent, bep=bep, seed=seed)
+        now = SplitPlan(shared_steps, 0) if shared_steps else None  # decoded where it stands
+        stages = [chain.device_denoise(h, "", now) if now else _blank() for h in (sent, got)]
+        image, clean = (chain.device_denoise(h, device_prompt, plan) for h in (got, sent))
+        for picture, shown in zip(pictures, (*stages, image, clean)):
+            picture.value = _png(shown)
+        seen = sorted(judge.verdict(image).objects.items(), key=lambda item: -item[1])[:3]
+        low, high = (device_steps * energy for energy in STEP_ENERGY_MWH)
+        return (
+            f"PSNR {psnr(image, clean):.1f} dB, SSIM {ssim(image, clean):.2f} · {got.link.flipped_bits} of "
+            f"{got.link.payload_bits} bits flipped · the judge sees "
+            + ", ".join(f"{name} {p:.0%}" for name, p in seen)
+            + f" · device energy {low:.0f}–{high:.0f} mWh"
+        )
+
+    return _panel(controls, [_captioned(p, h) for p, h in zip(pictures, heads)], update)
+
+
+def link_panel(severity: float, shadowing: float, power_dbw: float, gain_db: float) -> widgets.VBox:
+    """Sliders for fading, modulation, power and link budget over the curve of BEP against power."""
+    controls = {
+        "severity": widgets.FloatSlider(severity, min=0.5, max=8, step=0.1, description="fading severity m", **_WIDE),
+        "shadowing": widgets.FloatSlider(shadowing, min=1.1, max=10, step=0.1, description="shadowing mₛ", **_WIDE),
+        "modulation": widgets.Dropdown(options=MODULATIONS, description="modulation", **_WIDE),
+        "power_dbw": widgets.FloatSlider(power_dbw, min=0, max=30, step=0.5, description="power (dBW)", **_WIDE),
+        "gain_db": widgets.FloatSlider(gain_db, min=-30, max=10, step=0.5, description="link gain (dB)", **_WIDE),
+    }
+    picture = widgets.Image(format="png", width=520)
+
+    def update(severity: float, shadowing: float, modulation: str, power_dbw: float, gain_db: float) -> str:
+        link = Link(FisherSnedecorF(severity, shadowing), modulation, gain_db=gain_db)
+        powers = np.linspace(0, 30, 31)
+        bep = float(link.bep(dbw_to_w(power_dbw)))
+        ax = figures.bep_by_power(powers, {modulation.upper(): link.bep(dbw_to_w(powers))}, [(power_dbw, bep)])
+        buffer = io.BytesIO()
+        ax.figure.savefig(buffer, format="png")
+        plt.close(ax.figure)
+        picture.value = buffer.getvalue()
+        return f"mean SNR per bit {power_dbw + gain_db:.1f} dB, average bit error probability {bep:.2%}"
+
+    return _panel(controls, [picture], update)
+
+
+def _panel(controls: dict[str, widgets.Widget], shown: list[widgets.Widget], update: Callable[..., str]) -> widgets.VBox:
+    """Controls over pictures over a line of text; `update` fills the pictures and returns the line."""
+    line = widgets.HTML()
+
+    def refresh(_change: object = None) -> None:
+        try:
+            line.value = update(**{name: control.value for name, control in controls.items()})
+        except RlliError as error:  # a slider can reach a plan with no steps; say so and keep the last picture
+            line.value = f"<b>{error}</b>"
+
+    for control in controls.values():
+        control.observe(refresh, names="value")
+    refresh()
+    grid = widgets.GridBox(list(controls.values()), layout=widgets.Layout(grid_template_columns="repeat(auto-fit, 27em)"))
+    return widgets.VBox([grid, widgets.HBox(shown, layout=widgets.Layout(flex_flow="row wrap")), line])
+
+
+def _slider(value: int, low: int, high: int, description: str) -> widgets.IntSlider:
+    return widgets.IntSlider(value, min=low, max=high, description=description, continuous_update=False, **_WIDE)
+
+
+def _captioned(picture: widgets.Image, text: str) -> widgets.VBox:
+    return widgets.VBox([picture, widgets.Label(text)], layout=widgets.Layout(margin="4px"))
+
+
+def _blank() -> Image.Image:
+    return Image.new("RGB", (128, 128), "gray")
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="png")
+    return buffer.getvalue()
