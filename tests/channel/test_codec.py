@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 
 from rlli_core.channel import BITS, NUMBER_FORMATS, Packet, decode, encode, flip_bits, read_header
+from rlli_core.channel.codec import _flip_positions
 from rlli_core.errors import CorruptPacket, InvalidArgument
 from rlli_core.records import SplitPlan
 
@@ -178,6 +179,16 @@ def test_flips_of_short_payloads_are_binomial_over_seeds():
     expected = np.append(stats.binom.pmf(edges, 128, 0.05), stats.binom.sf(12, 128, 0.05)) * counts.size
     observed = np.bincount(np.minimum(counts, 13), minlength=14)
     assert stats.chisquare(observed, expected).pvalue > 1 - CONFIDENCE
+
+
+def test_flip_positions_go_on_where_a_draw_ran_out():
+    """Gaps that are all the shortest possible use up every draw, so that each following bit is flipped in turn."""
+
+    class Shortest:
+        def standard_exponential(self, size):
+            return np.zeros(size)
+
+    assert np.array_equal(_flip_positions(100, 0.01, Shortest()), np.arange(100))
 
 
 def test_no_flip_at_zero_and_vanishing_bep():
