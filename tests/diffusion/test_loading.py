@@ -1,0 +1,94 @@
+import json
+import subprocess
+import sys
+
+import huggingface_hub
+import pytest
+import torch
+from diffusers import PNDMScheduler
+
+import rlli_core
+from rlli_core import SplitDiffusion, paths
+from rlli_core.diffusion.split import EMBEDDED_GUIDANCE_SCALE
+from rlli_core.errors import InvalidArgument, ModelNotFound, UnsupportedPipeline
+
+
+@pytest.fixture
+def folder(tiny_pipeline, tmp_path):
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_folder_gives_the_chain_that_was_saved(folder, chain, capfd):
+    loaded = SplitDiffusion.from_pretrained(str(folder), device="cpu")
+    theirs, ours = (c.generate("a cat", 3, 7, output_type="latent") for c in (chain, loaded))
+    assert torch.equal(theirs, ours) and loaded.guidance_scale == 7.5
+    assert capfd.readouterr().err == ""  # no progress bars, no log
+
+
+def test_embedded_is_the_folder_in_the_data(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    with pytest.raises(ModelNotFound, match="embedded-sd.*pip install -e"):
+        SplitDiffusion.from_pretrained("embedded", device="cpu")
+    (tmp_path / "models").mkdir()
+    folder.rename(tmp_path / "models" / "embedded-sd")
+    assert SplitDiffusion.from_pretrained(device="cpu").guidance_scale == EMBEDDED_GUIDANCE_SCALE
+    assert SplitDiffusion.from_pretrained("embedded", device="cpu", guidance_scale=2).guidance_scale == 2
+
+
+def test_a_saved_scheduler_with_history_needs_one_word(folder):
+    PNDMScheduler(skip_prk_steps=True, steps_offset=1).save_pretrained(folder / "scheduler")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["scheduler"] = ["diffusers", "PNDMScheduler"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(UnsupportedPipeline, match='PNDMScheduler.*scheduler="ddim"'):
+        SplitDiffusion.from_pretrained(folder, device="cpu")
+    chain = SplitDiffusion.from_pretrained(folder, device="cpu", scheduler="ddim")
+    assert type(chain.scheduler).__name__ == "DDIMScheduler"
+
+
+@pytest.mark.parametrize(
+    ("gone", "match"),
+    [
+        ("model_index.json", "no model_index.json"),
+        ("unet", "unet missing"),
+        ("tokenizer", "tokenizer.* missing"),
+        ("scheduler/scheduler_config.json", "scheduler missing"),
+        ("unet/diffusion_pytorch_model.safetensors", "does not load"),
+        ("text_encoder/model.safetensors", "does not load"),
+        ("vae/config.json", "does not load"),
+    ],
+)
+def test_an_incomplete_folder_says_what_is_missing(folder, gone, match):
+    target = folder / gone
+    target.unlink() if target.is_file() else target.rename(folder.parent / "away")
+    with pytest.raises(ModelNotFound, match=match):
+        SplitDiffusion.from_pretrained(folder, device="cpu")
+
+
+def test_weights_that_are_not_weights(folder):
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ModelNotFound, match="does not load, get it again"):
+        SplitDiffusion.from_pretrained(folder, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["nobody/no-such-model", "./no/such/folder"])
+def test_neither_a_folder_nor_a_reachable_hub_id(name, monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelNotFound, match="no folder here.*connect to the network"):
+        SplitDiffusion.from_pretrained(name, device="cpu")
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("", "auto"), (None, "auto"), ("embedded", "fp64")])
+def test_bad_arguments_come_before_any_loading(name, dtype):
+    with pytest.raises(InvalidArgument):
+        SplitDiffusion.from_pretrained(name, device="cpu", dtype=dtype)
+
+
+def test_the_package_imports_without_torch_and_offers_its_names():
+    code = "import sys, rlli_core; assert 'torch' not in sys.modules; print(*sorted(rlli_core.__all__))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert {"SplitDiffusion", "SplitPlan", "FisherSnedecorF", "Link"} <= set(done.stdout.split()) <= set(dir(rlli_core))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        rlli_core.no_such_name
