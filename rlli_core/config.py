@@ -98,8 +98,10 @@ class NotebookConfig(SimpleNamespace):
                 raise InvalidArgument(name, None, f"given; the parameters are: {names}")
         return cls(**{name: rule(name, values[name]) for name, rule in rules.items()})
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"cannot set {name!r}: a NotebookConfig is frozen; change the parameters cell and run it again")
+    def __setattr__(self, name: str, value: object = None) -> None:
+        raise AttributeError(f"{name}: a NotebookConfig is frozen; change the parameters cell and run it again")
+
+    __delattr__ = __setattr__
 
 
 def _data_names(values: Mapping[str, object]) -> set[str]:

@@ -29,6 +29,7 @@ import nbformat
 import yaml
 from tqdm import tqdm
 
+from . import checksums
 from .errors import InvalidArgument, RunFailed, check_integer
 from .notebooks import NOTEBOOKS, find, names, parameters_of, with_parameters
 from .paths import DATA
@@ -125,10 +126,9 @@ def read_record(name: str, profile: str) -> dict | None:
 def input_hash(notebook: nbformat.NotebookNode) -> str:
     """Hash of what the result of a run depends on: cells with their parameters, the package, `data/`, library versions."""
     total = hashlib.sha256(json.dumps([[cell.cell_type, cell.source] for cell in notebook.cells]).encode())
-    total.update(json.dumps(_versions()).encode())
-    for path in sorted([*Path(__file__).parent.rglob("*.py"), *(p for p in DATA.rglob("*") if p.is_file())]):
-        total.update(path.relative_to(DATA.parent).as_posix().encode())
-        total.update(hashlib.sha256(path.read_bytes()).digest())
+    total.update(json.dumps([_versions(), checksums.measured()]).encode())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        total.update(path.read_bytes())
     return total.hexdigest()
 
 

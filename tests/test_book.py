@@ -1,0 +1,134 @@
+"""The book's configuration: pages with mathematics and widgets build, and ask nothing of another site."""
+
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from rlli_core.notebooks import names
+from rlli_core.paths import DATA
+
+ROOT = DATA.parent
+BUILT = ROOT / "build" / "html"
+OFF_SITE = re.compile(r"(?:https?:)?//", re.I)
+IN_CSS = re.compile(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')\s]+)""", re.I)
+
+
+class Requests(HTMLParser):
+    """Collects the addresses that a browser fetches by itself when it shows a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.inside = [], ""
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.inside = tag
+        if tag != "a":
+            self.found += [given[name] for name in ("src", "srcset", "poster", "data") if given.get(name)]
+        if tag == "link" and given.get("rel") not in ("canonical", "license", "author"):
+            self.found.append(given.get("href") or "")
+        self.found += IN_CSS.findall(given.get("style") or "")
+
+    def handle_data(self, data):
+        if self.inside == "style":
+            self.found += IN_CSS.findall(data)
+        if self.inside == "script":
+            self.found += re.findall(r"""import\s*\(?\s*["']((?:https?:)?//[^"']+)""", data)
+
+
+def off_site_requests(folder: Path) -> list[str]:
+    found = []
+    for page in folder.rglob("*.html"):
+        requests = Requests()
+        requests.feed(page.read_text())
+        found += [f"{page.name}: {address}" for address in requests.found if OFF_SITE.match(address)]
+    for sheet in folder.rglob("*.css"):
+        comments_gone = re.sub(r"/\*.*?\*/", "", sheet.read_text(), flags=re.S)
+        found += [f"{sheet.name}: {address}" for address in IN_CSS.findall(comments_gone)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A book of two pages under the real configuration: an equation, and a notebook with a saved slider."""
+    source = tmp_path_factory.mktemp("book")
+    shutil.copy(ROOT / "_config.yml", source)
+    shutil.copytree(ROOT / "book" / "assets", source / "book" / "assets")
+    (source / "book" / "references.bib").write_text("")
+    (source / "book" / "intro.md").write_text("# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`.\n")
+    (source / "book" / "_toc.yml").write_text("format: jb-book\nroot: book/intro\nchapters: [{file: notebooks/slider}]\n")
+    state = {
+        "state": {
+            "a": {"model_module": "@jupyter-widgets/base", "model_module_version": "2.0.0", "model_name": "LayoutModel", "state": {}},
+            "b": {
+                "model_module": "@jupyter-widgets/controls",
+                "model_module_version": "2.0.0",
+                "model_name": "IntSliderModel",
+                "state": {"layout": "IPY_MODEL_a", "value": 3},
+            },
+        },
+        "version_major": 2,
+        "version_minor": 0,
+    }
+    view = {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": "b"}}
+    cell = new_code_cell("slider", execution_count=1, outputs=[new_output("display_data", {**view, "text/plain": "slider"})])
+    notebook = new_notebook(cells=[new_markdown_cell("# A slider"), cell])
+    notebook.metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "widgets": {"application/vnd.jupyter.widget-state+json": state},
+    }
+    (source / "notebooks").mkdir()
+    nbformat.write(notebook, source / "notebooks" / "slider.ipynb")
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--toc", source / "book" / "_toc.yml", "-W", "-n"]
+    built = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
+    return source / "_build" / "html"
+
+
+def test_pages_with_mathematics_and_widgets_stay_on_the_site(site):
+    assert off_site_requests(site) == []
+
+
+def test_what_the_pages_need_is_there(site):
+    page, static = (site / "notebooks" / "slider.html").read_text(), site / "_static"
+    for script in ("requirejs/require.js", "html-manager/embed-amd.js"):
+        assert f"_static/{script}" in page and (static / script).stat().st_size > 10_000
+    assert "application/vnd.jupyter.widget-view+json" in page
+    assert "_static/mathjax/tex-chtml-full.js" in (site / "book" / "intro.html").read_text()
+    assert (static / "mathjax" / "output" / "chtml" / "fonts" / "woff-v2" / "MathJax_Main-Regular.woff").exists()
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<script src="https://cdn.example/x.js"></script>',
+        '<link rel="stylesheet" href="//cdn.example/x.css">',
+        '<img src="http://example/x.png">',
+        "<style>@import url('https://fonts.example/x');</style>",
+        '<p style="background: url(https://example/x.png)">',
+        '<script type="module">import("https://cdn.example/x.js")</script>',
+    ],
+)
+def test_the_search_finds_requests_and_lets_links_be(tmp_path, page):
+    (tmp_path / "page.html").write_text(page + '<a href="https://example.org">a link</a>')
+    assert len(off_site_requests(tmp_path)) == 1
+
+
+@pytest.mark.skipif(not BUILT.exists(), reason="the book is not built here")
+def test_the_built_book_stays_on_the_site():
+    assert off_site_requests(BUILT) == []
+
+
+def test_contents_list_every_page_and_notebook_once():
+    toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+    listed = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    there = [f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")] + [f"notebooks/{name}" for name in names()]
+    assert sorted(listed) == sorted(there)
