@@ -1,6 +1,7 @@
 """Make the embedded models: `python -m rlli_core.embedded all`.
 
-Stages: autoencoder, judge, generator, evaluate; each resumes from its checkpoint (in $RLLI_WORK, by default
+Stages: autoencoder, judge, generator, decoder (the autoencoder's, longer, for the latents that the generator learnt),
+evaluate; each resumes from its checkpoint (in $RLLI_WORK, by default
 ~/.cache/rlli) and exports to --output. To use every core:
 `torchrun --standalone --nproc-per-node 2 -m rlli_core.embedded generator`, with OMP_NUM_THREADS=1.
 """
@@ -13,6 +14,8 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,13 +27,13 @@ from ..paths import DATA
 from . import autoencoder, evaluate, generator, judge
 from .training import worker
 
-STEPS = {"autoencoder": 1_300, "judge": 2_000, "generator": 12_000}
+STEPS = {"autoencoder": 1_300, "judge": 2_000, "generator": 12_000, "decoder": 1_500}
 
 
 def main() -> None:
     """Run the stages named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m rlli_core.embedded", description=__doc__.splitlines()[0])
-    parser.add_argument("stage", choices=[*STEPS, "decoder", "evaluate", "all"])
+    parser.add_argument("stage", choices=[*STEPS, "evaluate", "all"])
     parser.add_argument("--steps", type=int, help=f"length of the training schedule (default {STEPS})")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes; resumable")
     parser.add_argument("--seed", type=int, default=0)
@@ -46,18 +49,29 @@ def main() -> None:
             "seed": options.seed,
             "stop_at": time.time() + 60 * options.minutes,
         }
-        if stage == "autoencoder":
-            model, _ = autoencoder.train(**budget)
-            model.half().save_pretrained(folder / "embedded-sd" / "vae")
-        elif stage == "judge":
-            judge.train(**budget)[0].save(folder / "judge")
-        elif stage == "generator":
-            vae = AutoencoderTiny.from_pretrained(folder / "embedded-sd" / "vae", torch_dtype=torch.float32)
-            model, _ = generator.train(vae, **budget)
+        if stage == "evaluate":
             if worker() == 0:
-                generator.export(model, vae, folder / "embedded-sd")
-        elif stage == "evaluate":
-            report(options.output, 10 if options.quick else 1)
+                report(options.output, 10 if options.quick else 1)
+            continue
+        trained = train(stage, folder, **budget)
+        if worker() == 0:
+            trained()
+
+
+def train(stage: str, folder: Path, **budget) -> Callable[[], None]:
+    """Train one model and return the function that writes it to `folder`."""
+    vae_folder = folder / "embedded-sd" / "vae"
+    if stage == "autoencoder":
+        model, _ = autoencoder.train(**budget)
+        return lambda: model.half().save_pretrained(vae_folder)
+    if stage == "judge":
+        return partial(judge.train(**budget)[0].save, folder / "judge")
+    vae = AutoencoderTiny.from_pretrained(vae_folder, torch_dtype=torch.float32)
+    if stage == "decoder":
+        model, _ = autoencoder.train_decoder(vae, **budget)
+        return lambda: model.half().save_pretrained(vae_folder)
+    model, _ = generator.train(vae, **budget)
+    return partial(generator.export, model, vae, folder / "embedded-sd")
 
 
 def report(output: Path, divide: int) -> None:

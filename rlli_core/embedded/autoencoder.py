@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny
@@ -37,25 +39,57 @@ def structural_similarity(first: torch.Tensor, second: torch.Tensor) -> torch.Te
     return ((2 * mean1 * mean2 + c1) * (2 * cov + c2) / ((mean1**2 + mean2**2 + c1) * (var1 + var2 + c2))).mean()
 
 
-def train(steps: int, seed: int = 0, images: int = 24_000, batch: int = 24, crop: int = 64, **kwargs):
-    """Train on random crops: L1 + SSIM, with a pull of the latent's mean to 0 and spread to 1."""
+def train(steps: int, seed: int = 0, **kwargs) -> tuple[AutoencoderTiny, int]:
+    """Train encoder and decoder, with a pull of the latent's mean to 0 and spread to 1."""
     torch.manual_seed(seed)
     model = build().to(memory_format=torch.channels_last)
-    data, _ = rendered(seed, images)
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            z = model.encode(x).latents
+            y = model.decode(disturb(z)).sample
+        z = z.float()
+        spread = z.mean((0, 2, 3)).square().mean() + (z.std((0, 2, 3)) - 1).square().mean()
+        return image_loss(x, y.float()) + 0.02 * spread
+
+    return _fit("autoencoder", model, loss, steps, seed, **({"lr": 1.5e-3, "warmup": 50} | kwargs))
+
+
+def train_decoder(model: AutoencoderTiny, steps: int, seed: int = 0, **kwargs) -> tuple[AutoencoderTiny, int]:
+    """Train the decoder alone for longer: the latents, on which the generator depends, stay as they are."""
+    model = model.to(memory_format=torch.channels_last)
+    model.encoder.requires_grad_(False)
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                z = model.encode(x).latents
+            y = model.decode(disturb(z)).sample
+        return image_loss(x, y.float())
+
+    return _fit("decoder", model, loss, steps, seed + 1, **({"lr": 1e-3} | kwargs))
+
+
+def disturb(latent: torch.Tensor) -> torch.Tensor:
+    """Add noise of a random strength up to LATENT_NOISE to each image's latent."""
+    return latent + LATENT_NOISE * torch.randn_like(latent) * torch.rand(len(latent), 1, 1, 1)
+
+
+def image_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """L1, four times the squared error, and 1 - SSIM at a quarter, of images in [-1, 1]."""
+    x, y = x / 2 + 0.5, y / 2 + 0.5
+    return (x - y).abs().mean() + 4 * (x - y).square().mean() + 0.25 * (1 - structural_similarity(x, y))
+
+
+def _fit(name: str, model: AutoencoderTiny, loss: Callable, steps: int, seed: int, images=24_000, batch=24, crop=64, **kwargs):
+    """Minimise `loss` of random crops of the rendered scenes."""
+    data, _ = rendered(0, images)
     batch = share(batch)
 
-    def loss(step: int) -> torch.Tensor:
+    def of_step(step: int) -> torch.Tensor:
         rng = np.random.default_rng((seed, step, worker()))
         picks = np.sort(rng.integers(len(data), size=batch))
         corner = rng.integers(0, data.shape[1] // 8 - crop // 8 + 1, size=(batch, 2)) * 8
-        x = to_tensor(np.stack([data[i, r : r + crop, c : c + crop] for i, (r, c) in zip(picks, corner)]))
-        with torch.autocast("cpu", torch.bfloat16):
-            z = model.encode(x).latents
-            noisy = z + LATENT_NOISE * torch.randn_like(z) * torch.rand(batch, 1, 1, 1)
-            y = model.decode(noisy).sample
-        x, y, z = x / 2 + 0.5, y.float() / 2 + 0.5, z.float()
-        spread = z.mean((0, 2, 3)).square().mean() + (z.std((0, 2, 3)) - 1).square().mean()
-        pixel = (x - y).abs().mean() + 4 * (x - y).square().mean()
-        return pixel + 0.25 * (1 - structural_similarity(x, y)) + 0.02 * spread
+        return loss(to_tensor(np.stack([data[i, r : r + crop, c : c + crop] for i, (r, c) in zip(picks, corner)])))
 
-    return fit("autoencoder", model, loss, steps=steps, ema=0.998, **({"lr": 1e-3} | kwargs))
+    return fit(name, model, of_step, steps=steps, ema=0.998, **kwargs)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from PIL import Image
 from tqdm.auto import tqdm
 
+from ..paths import DATA
 from ..qoe.fidelity import psnr, ssim
 from . import scenes
 from .judge import Judge
 from .training import to_tensor
 
 HELD_OUT_SEED = 10_000  # no training set uses it
+RESULTS = DATA / "results" / "embedded.json"
 
 
 @torch.no_grad()
@@ -98,3 +102,29 @@ def speed(pipeline: StableDiffusionPipeline, guidance: float, repeats: int = 5) 
             times.append(time.perf_counter() - start)
         out[f"seconds_batch_{count}"] = statistics.median(times[1:])
     return out | {"threads": torch.get_num_threads()}
+
+
+def read_results() -> dict:
+    """The committed measurements of the shipped models."""
+    return json.loads(RESULTS.read_text())
+
+
+def targets_table() -> pd.DataFrame:
+    """The shipped models against the targets they were built for."""
+    found = read_results()
+    rows = [
+        ("autoencoder: PSNR on held-out renders (dB)", 26, found["reconstruction"]["psnr_db"], "least"),
+        ("autoencoder: SSIM on held-out renders", 0.88, found["reconstruction"]["ssim"], "least"),
+        ("judge: object right on held-out renders", 0.97, found["judge"]["object"], "least"),
+        ("judge: scene right on held-out renders", 0.99, found["judge"]["scene"], "least"),
+        ("10 steps: object right", 0.85, found["steps_10"]["object"], "least"),
+        ("10 steps: scene right", 0.95, found["steps_10"]["scene"], "least"),
+        ("10 steps, pairs never trained on: object right", 0.65, found["steps_10_held_out_pairs"]["object"], "least"),
+        ("25 steps: object right", found["steps_10"]["object"], found["steps_25"]["object"], "least"),
+        ("seconds for one 10-step image", 0.4, found["speed"]["seconds_batch_1"], "most"),
+        ("seconds for a batch of 8", 1.6, found["speed"]["seconds_batch_8"], "most"),
+    ]
+    table = pd.DataFrame(rows, columns=["measure", "target", "measured", "bound"]).set_index("measure")
+    met = np.where(table.bound == "least", table.measured >= table.target, table.measured <= table.target)
+    table["target"] = [f"at {bound} {target:.3g}" for bound, target in zip(table.bound, table.target)]
+    return table.drop(columns="bound").assign(measured=table.measured.map("{:.3g}".format), met=np.where(met, "yes", "no"))

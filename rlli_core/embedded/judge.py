@@ -41,7 +41,7 @@ class Verdict:
 
 
 class Judge:
-    """Object and scene probabilities of 128x128 RGB images."""
+    """Object and scene probabilities of images."""
 
     def __init__(self, model: ResNetForImageClassification):
         self.model = model.eval()
@@ -60,9 +60,10 @@ class Judge:
         self.model.float()
 
     @torch.no_grad()
-    def logits(self, images: Sequence[Image.Image] | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Object logits (B, 50) and scene logits (B, 8)."""
-        pixels = to_tensor(np.stack([np.asarray(image) for image in images]))
+    def logits(self, images: Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Object logits (B, 50) and scene logits (B, 8); images of another size are resized."""
+        size = (scenes.SIZE, scenes.SIZE)
+        pixels = to_tensor(np.stack([np.asarray(image.convert("RGB").resize(size)) for image in images]))
         out = torch.cat([self.model(part).logits for part in pixels.split(64)])
         return out[:, : len(scenes.NAMES)], out[:, len(scenes.NAMES) :]
 

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from rlli_core.embedded import scenes
+
+
+def test_an_image_is_a_function_of_seed_and_index():
+    first, again, other = scenes.scene(3, 5), scenes.scene(3, 5), scenes.scene(3, 6)
+    assert np.array_equal(first.image, again.image) and first.caption == again.caption
+    assert not np.array_equal(first.image, other.image)
+    assert first.image.size == (scenes.SIZE, scenes.SIZE)
+
+
+def test_there_are_enough_objects_styles_and_places():
+    assert len(scenes.OBJECTS) >= 50 and len(scenes.STYLES) >= 4 and len(scenes.SCENES) >= 8
+    assert {"tiger", "dog", "cat", "apple", "lemon", "man", "tree", "car"} <= set(scenes.OBJECTS)
+
+
+def test_training_never_shows_a_held_out_pair():
+    drawn = [scenes.scene(0, i, "train") for i in range(800)]
+    for one in drawn:
+        assert not scenes.held_out(one.object, one.place), one.caption
+    assert {one.relation for one in drawn} == {"alone", "beside", "under", "feeding"}
+
+
+def test_the_held_out_split_shows_nothing_else():
+    drawn = [scenes.scene(0, i, "held-out") for i in range(60)]
+    assert all(scenes.held_out(one.object, one.place) or one.relation == "feeding" for one in drawn)
+
+
+def test_pairs_of_the_figures_are_trained_on():
+    for pair in [("tiger", "bush"), ("dog", "bush"), ("apple", "table"), ("lemon", "table"), ("man", "street")]:
+        assert not scenes.held_out(*pair)
+
+
+@pytest.mark.parametrize("text", ["a tiger sits in front of a bush", "an apple on table", "a man sits in the street"])
+def test_captions_include_the_wordings_of_the_paper(text):
+    name, place = {"tiger": ("tiger", "bush"), "apple": ("apple", "table"), "man": ("man", "street")}[text.split()[1]]
+    rng = np.random.default_rng(0)
+    drawn = {scenes.caption(rng, name, place, "noto", "alone", None).lower() for _ in range(300)}
+    assert text in drawn
+
+
+def test_every_object_is_drawn_in_every_style():
+    pictures = scenes.sprites()
+    assert set(pictures) == {(name, style) for name in scenes.NAMES for style in scenes.STYLES}
+    for picture in pictures.values():
+        assert (np.asarray(picture)[..., 3] > 128).mean() > 0.1  # not an empty drawing
+
+
+def test_backgrounds_of_one_place_vary():
+    for place in scenes.PLACES:
+        first, second = (np.asarray(scenes.background(place, i), float) for i in (0, 1))
+        assert np.abs(first - second).mean() > 1

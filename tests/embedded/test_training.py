@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from rlli_core.embedded import training
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "WORK", tmp_path)
+
+
+def regression(name, steps, stop_after=None, ema=0.0):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 1)
+    target = torch.arange(4.0)
+    seen = []
+
+    def loss(step):
+        if stop_after is not None and step == stop_after:
+            raise KeyboardInterrupt
+        seen.append(step)
+        x = torch.randn(32, 4)
+        return (model(x).squeeze(1) - x @ target).square().mean()
+
+    fitted, done = training.fit(name, model, loss, steps=steps, lr=0.1, warmup=5, ema=ema, save_every=10)
+    return fitted, done, seen
+
+
+def test_fit_learns():
+    model, done, _ = regression("learns", 200)
+    assert done == 200
+    assert torch.allclose(model.weight.flatten(), torch.arange(4.0), atol=0.1)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_an_interrupted_fit_resumes_to_the_same_weights(ema):
+    whole, _, _ = regression("whole", 60, ema=ema)
+    with pytest.raises(KeyboardInterrupt):
+        regression("cut", 60, stop_after=37, ema=ema)
+    resumed, done, seen = regression("cut", 60, ema=ema)
+    assert seen == list(range(30, 60)) and done == 60  # from the last checkpoint on
+    assert torch.equal(resumed.weight, whole.weight)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint():
+    regression("finite", 10)
+    model = torch.nn.Linear(4, 1)
+    with pytest.raises(RuntimeError, match="the loss is nan"):
+        training.fit("finite", model, lambda step: model.weight.sum() * float("nan"), steps=20, lr=0.1)
+    _, done, seen = regression("finite", 12)
+    assert seen == [10, 11] and done == 12
