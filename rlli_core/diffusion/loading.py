@@ -19,6 +19,11 @@ from ..paths import model_folder
 
 EMBEDDED = "embedded"
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # parts of a pipeline that no call here needs
+CHATTER = (
+    "transformers.utils.import_utils",  # torchvision, not needed here, is not there
+    "diffusers.configuration_utils",  # AutoencoderTiny saves a setting that it then does not expect
+    "diffusers.pipelines.pipeline_utils",  # a pipeline with AutoencoderTiny in place of AutoencoderKL
+)
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -66,18 +71,19 @@ def _check_complete(folder: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide the bars that count a pipeline's parts as they load, and that torchvision, not needed here, is not there."""
+    """Hide the bars that count a pipeline's parts as they load, and the warnings named in `CHATTER`."""
     libraries = (diffusers.utils.logging, transformers.utils.logging)
     shown = [library for library in libraries if library.is_progress_bar_enabled()]
-    imports = logging.getLogger("transformers.utils.import_utils")
-    level = imports.level
+    levels = {logger: logger.level for logger in map(logging.getLogger, CHATTER)}
     try:
-        imports.setLevel(logging.ERROR)
+        for logger in levels:
+            logger.setLevel(logging.ERROR)
         for library in shown:
             library.disable_progress_bar()
         yield
     finally:
-        imports.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
         for library in shown:
             library.enable_progress_bar()
 

@@ -78,10 +78,9 @@ class _Chain:
 def _chain(run: Run) -> _Chain:
     """Return the chain whose end is the result of `run`; runs that cannot differ get the same one."""
     server = _Chain(run.server_prompt, run.shared_steps + run.device_steps, run.seed)
-    towards = run.device_prompt if run.device_steps else run.server_prompt  # no step, no prompt
-    if run.bep is None and towards == run.server_prompt:
+    if run.bep is None and run.device_prompt == run.server_prompt:
         return server
-    return replace(server, cut=(run.shared_steps, run.bep, towards))
+    return replace(server, cut=(run.shared_steps, run.bep, run.device_prompt))
 
 
 def _spans(chains: Sequence[_Chain]) -> dict[_Chain, tuple[int, int]]:

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from diffusers import PNDMScheduler
+from diffusers import AutoencoderKL, PNDMScheduler
 
 from rlli_core import SplitDiffusion, SplitPlan
 from rlli_core.diffusion.schedule import device_steps, grid_steps, server_steps
@@ -60,6 +60,17 @@ def test_cut_and_uncut_agree_bit_for_bit_wherever_the_cut(tiny_pipeline, schedul
         assert torch.equal(chain.device_denoise(sent, CAT, output_type="latent"), whole)
         assert np.array_equal(pixels(chain.device_denoise(sent, CAT)), pixels(image))
     assert sent.timestep == -1 and (sent.prompt, sent.seed, sent.link) == (CAT, 7, None)
+
+
+def test_a_scaled_autoencoder_decodes_as_in_the_pipeline(tiny_pipeline):
+    pipeline = tiny_pipeline("epsilon leading")
+    kinds = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pipeline.vae = AutoencoderKL(**kinds, block_out_channels=(8,) * 4, norm_num_groups=2, latent_channels=4).eval()
+    assert pipeline.vae.config.scaling_factor == 0.18215
+    theirs = pipeline(CAT, num_inference_steps=3, generator=torch.Generator("cpu").manual_seed(7)).images[0]
+    assert np.array_equal(pixels(SplitDiffusion(pipeline, device="cpu").generate(CAT, 3, 7)), pixels(theirs))
 
 
 def test_the_prompt_the_seed_and_the_guidance_matter(chain):

@@ -87,7 +87,7 @@ def test_steps_at_one_timestep_go_together(chain):
     assert sizes == [(999, 5), (749, 5), (499, 8), (499, 2), (249, 8), (249, 2)]
 
 
-def test_no_device_step_needs_no_prompt(chain):
+def test_no_device_step_makes_the_prompt_moot(chain):
     result = chain.sweep(CAT, [CAT, DOG], [2], [0], bep=[None, 0.1], link=NoisyLink(), progress=False)
     assert result.denoiser_calls == 2 and result.denoiser_calls_separate == 8
     assert torch.equal(result.records[0].latent, result.records[2].latent)
