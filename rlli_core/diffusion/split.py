@@ -232,6 +232,21 @@ class SplitDiffusion:
                 parts.append(torch.stack(visited, dim=1).float().cpu())
         return torch.cat(parts)
 
+    def decode(self, latents: torch.Tensor, batch_size: int = 8) -> list[Image.Image]:
+        """Return the images D(z) of latents such as ends of `paths`, eq. (18); shape (B, C, h, w).
+
+        Raises:
+            InvalidArgument: another shape, or values that are not finite.
+        """
+        shape = self.denoiser.latent_shape[1:]
+        if not isinstance(latents, torch.Tensor) or latents.ndim != 4 or tuple(latents.shape[1:]) != shape:
+            raise InvalidArgument("latents", getattr(latents, "shape", type(latents)), f"a tensor of shape (B, *{shape})")
+        if not latents.isfinite().all():
+            raise InvalidArgument("latents", "values that are not finite", "finite everywhere")
+        with self.denoiser.computing():
+            parts = [self.denoiser.decode(self.denoiser.place(latents[s])) for s in _batches(len(latents), batch_size)]
+        return sum(parts, [])
+
     def sweep(
         self,
         server_prompt: str,

@@ -51,7 +51,7 @@ def scheduler() -> DDIMScheduler:
     """Cosine schedule with zero terminal SNR; sampled on trailing timesteps."""
     return DDIMScheduler(
         beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", rescale_betas_zero_snr=True,
-        timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True, steps_offset=0,
+        timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True, steps_offset=1,
     )  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def train(autoencoder: AutoencoderTiny, steps: int, seed: int = 0, images: int =
             velocity = model(a * clean + s * noise, timestep, tokens)
         return torch.nn.functional.mse_loss(velocity.float(), a * noise - s * clean)
 
-    return fit("generator", model, loss, steps=steps, ema=0.9995, **({"lr": 4e-4} | kwargs))
+    return fit("generator", model, loss, steps=steps, ema=0.9995, save_every=200, **({"lr": 5e-4} | kwargs))
 
 
 _CAPTION_FIELDS = ("object", "place", "style", "relation", "second")

@@ -72,7 +72,7 @@ def fit(
     """
     path = WORK / f"{name}.safetensors"
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
     average = [p.detach().clone() for p in parameters]
     moments = [torch.zeros_like(p) for p in parameters], [torch.zeros_like(p) for p in parameters]
     start = 0

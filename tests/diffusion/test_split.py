@@ -263,3 +263,20 @@ def test_latents_too_large_to_decode_are_an_error_not_an_image(chain, monkeypatc
     monkeypatch.setattr(chain.pipeline.vae, "decode", lambda latent, **_: (latent * 10,))  # as an AutoencoderKL would
     with pytest.raises(InvalidArgument, match="small enough to decode"):
         chain.device_denoise(huge, DOG)
+
+
+def test_decode_gives_the_images_of_the_chain(chain):
+    latents = chain.generates(["a", "b", "c"], 3, [0, 1, 2], output_type="latent")
+    images = chain.generates(["a", "b", "c"], 3, [0, 1, 2])
+    assert [image.tobytes() for image in chain.decode(latents)] == [image.tobytes() for image in images]
+
+
+@pytest.mark.parametrize("latents", [torch.zeros(4, 8, 8), torch.zeros(1, 4, 8, 9), None])
+def test_decode_refuses_other_shapes(chain, latents):
+    with pytest.raises(InvalidArgument, match="latents"):
+        chain.decode(latents)
+
+
+def test_decode_refuses_what_is_not_finite(chain):
+    with pytest.raises(InvalidArgument, match="finite"):
+        chain.decode(torch.full((1, 4, 8, 8), float("nan")))
