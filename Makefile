@@ -20,7 +20,7 @@ book: $(READY)
 	mkdir -p build/site/notebooks
 	cp -R _config.yml book build/site/
 	cp build/runs/$(PROFILE)/*.ipynb build/site/notebooks/
-	$(BIN)/jupyter-book build build/site --toc build/site/book/_toc.yml --path-output build/sphinx -W -n --keep-going
+	cd build/site && ../../$(BIN)/jupyter-book build . --toc book/_toc.yml --path-output ../sphinx -W -n --keep-going
 	rm -rf build/html && mv build/sphinx/_build/html build/html
 	@echo "The book is at build/html/index.html"
 

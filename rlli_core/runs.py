@@ -162,6 +162,8 @@ def run(
     sources = {
         path: with_parameters(read(path), {**values.get(path.stem, {}), **(parameters or {})}) for path in paths
     }
+    if not paths:
+        raise RunFailed(f"there is no notebook in {NOTEBOOKS}: run from a checkout")
     folder = RUNS / profile
     folder.mkdir(parents=True, exist_ok=True)
     stale = [p for p in paths if force or (read_record(p.stem, profile) or {}).get("inputs") != input_hash(sources[p])]

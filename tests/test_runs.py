@@ -117,6 +117,11 @@ def test_a_bad_argument_is_refused_before_anything_runs(bench, call, message):
     assert not list(runs.RUNS.rglob("*"))
 
 
+def test_nothing_to_run_is_no_success(bench):
+    with pytest.raises(RunFailed, match="no notebook"):
+        runs.run()
+
+
 def test_a_misspelt_parameter_in_a_profile_is_refused(bench):
     path = bench("fig01_sum", *GOOD)
     (path.parent / "profiles" / "smoke.yaml").write_text("fig01_sum: {sede: 3}\n")
