@@ -46,5 +46,6 @@ lock:
 	build/lock/bin/python -m pip freeze --exclude-editable | sed 's/^\(torch==[0-9.]*\)+.*/\1/' >> build/lock/constraints.txt
 	mv build/lock/constraints.txt constraints.txt
 
+# Everything that was made but .venv, which takes minutes to make again.
 clean:
-	rm -rf build .venv *.egg-info
+	rm -rf build .pytest_cache *.egg-info
