@@ -74,8 +74,8 @@ class NotebookConfig(SimpleNamespace):
         """Check `values` against one rule a name.
 
         Args:
-            values: a mapping of parameters, or a notebook's `globals()`. Names that start with an underscore, modules,
-                functions and classes are not parameters.
+            values: a mapping of parameters, or a notebook's `globals()`. Names that start with an underscore or are
+                constants (all upper case), modules, functions and classes are not parameters.
             rules: what each parameter must be.
 
         Raises:
@@ -110,5 +110,5 @@ def _data_names(values: Mapping[str, object]) -> set[str]:
     return {
         name
         for name, value in values.items()
-        if isinstance(value, plain) and not name.startswith("_") and name not in _IPYTHON
+        if isinstance(value, plain) and not name.startswith("_") and not name.isupper() and name not in _IPYTHON
     }

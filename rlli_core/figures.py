@@ -13,14 +13,13 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 from PIL import Image
 
-_BAND = {"errorbar": ("ci", 95), "seed": 0, "marker": "o", "markersize": 5}
+_BAND = {"errorbar": ("ci", 95), "seed": 0, "marker": "o", "markersize": 4.5}
 
 
 def _canvas(columns: int, width: float = 4.2, height: float = 3.2, **kwargs) -> np.ndarray:
-    sns.set_theme(style="whitegrid", palette="colorblind", rc={"figure.dpi": 110, "axes.titlesize": "medium"})
+    sns.set_theme("paper", "whitegrid", "colorblind", font_scale=1.1, rc={"figure.dpi": 130, "legend.framealpha": 0.9})
     _, axes = plt.subplots(1, columns, figsize=(width * columns, height), squeeze=False, layout="constrained", **kwargs)
     return axes[0]
 
@@ -39,7 +38,7 @@ def image_grid(
         size: of one image in inches.
     """
     height, width = len(images), max(map(len, images))
-    sns.set_theme(style="white", palette="colorblind", rc={"figure.dpi": 110})
+    sns.set_theme("paper", "white", "colorblind", rc={"figure.dpi": 130})
     note_room = 0.22 * (notes is not None)
     _, axes = plt.subplots(
         height, width, figsize=(width * size, height * (size + note_room) + 0.25), squeeze=False, layout="constrained"
@@ -66,8 +65,9 @@ def fidelity_by_bep(scores: pd.DataFrame, name: str) -> np.ndarray:
     panels = [("psnr_db", "PSNR against error-free (dB)"), ("ssim", "SSIM against error-free"), (f"p_{name}", f"p({name})")]
     for ax, (column, label) in zip(axes, panels):
         sns.lineplot(sent, x="bep", y=column, ax=ax, **_BAND)
-        ax.set(xscale="log", xlabel="bit error probability", ylabel=label)
-        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+        ax.set(xscale="log", xlabel="bit error probability", ylabel=label, xticks=(shown := sorted(sent.bep.unique())))
+        ax.set_xticklabels([f"{100 * bep:g} %" for bep in shown])
+        ax.minorticks_off()
     axes[1].set_ylim(0, 1)
     axes[2].set_ylim(0, 1)
     return axes
@@ -100,7 +100,7 @@ def distances(table: pd.DataFrame) -> Axes:
     """Distance to an endpoint against steps taken, a line for each `path`; columns step, distance, path, seed."""
     ax = _canvas(1, 5.4)[0]
     sns.lineplot(table, x="step", y="distance", hue="path", style="path", ax=ax, **_BAND)
-    ax.set(xlabel="steps taken before the switch", ylabel="Euclidean distance in latent space", ylim=(0, None))
+    ax.set(xlabel="steps taken before the switch", ylabel="distance in latent space", ylim=(0, None))
     ax.legend(title=None)
     return ax
 
@@ -111,7 +111,7 @@ def divergence_by_step(estimates: Mapping[str, Sequence]) -> Axes:
     for label, line in estimates.items():
         value, error = np.array([e.value for e in line]), np.array([e.standard_error for e in line])
         ax.errorbar(range(len(line)), value, yerr=2 * error, marker="o", markersize=5, capsize=3, label=label)
-    ax.set(xlabel="steps taken (0 is pure noise)", ylabel="divergence of the marginals (nats)")
+    ax.set(xlabel="steps taken (0 is pure noise)", ylabel="divergence (nats)")
     ax.legend()
     return ax
 
@@ -126,15 +126,15 @@ def fading_density(gain: np.ndarray, densities: Mapping[str, np.ndarray], sample
     for label, density in densities.items():
         ax.plot(decibels, density * jacobian, label=label)
     ax.set(xlabel="power gain $g$ (dB)", ylabel="probability density (1/dB)")
-    ax.legend()
+    ax.legend(loc="upper left")
     return ax
 
 
 def bep_by_snr(snr_db: np.ndarray, curves: Mapping[str, np.ndarray], points: Mapping[str, tuple] | None = None) -> Axes:
     """Bit error probability against mean SNR per bit; points are (snr_db, bep) pairs from a simulation."""
     ax = _canvas(1, 5.4, 3.6)[0]
-    for colour, (label, curve) in zip(sns.color_palette("colorblind"), curves.items()):
-        ax.semilogy(snr_db, curve, label=label, color=colour)
+    for colour, dashes, (label, curve) in zip(sns.color_palette("colorblind"), ("-", "--", "-.", ":"), curves.items()):
+        ax.semilogy(snr_db, curve, dashes, label=label, color=colour)
         if points and label in points:
             ax.semilogy(*points[label], "o", color=colour, markersize=4)
     ax.set(xlabel="mean SNR per bit (dB)", ylabel="bit error probability", ylim=(1e-4, 0.6))

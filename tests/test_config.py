@@ -52,3 +52,7 @@ def test_a_notebooks_namespace_is_read_on_the_first_and_on_later_runs():
     namespace["steps"] = 500
     with pytest.raises(InvalidArgument):
         NotebookConfig.of(namespace, **RULES)
+
+
+def test_imported_constants_are_not_parameters():
+    assert NotebookConfig.of({"seed": 7, "PAPER_POWERS": (18, 21)}, seed=whole(0)).seed == 7

@@ -87,13 +87,23 @@ def encode_all(autoencoder: AutoencoderTiny, images: np.ndarray, name: str, batc
     return torch.from_numpy(np.load(path))
 
 
-def train(autoencoder: AutoencoderTiny, steps: int, seed: int = 0, images: int = 24_000, batch: int = 32, **kwargs):
-    """Train on the latents of the rendered scenes: loss (12) on the velocity, a tenth of the captions dropped."""
+def train(
+    autoencoder: AutoencoderTiny, steps: int, seed: int = 0, images: int = 24_000, batch: int = 32, start=None, **kwargs
+) -> tuple[TextToLatent, int]:
+    """Train on the latents of the rendered scenes: loss (12) on the velocity, a tenth of the captions dropped.
+
+    Args:
+        start: folder of an exported model whose weights to go on from, where there is no checkpoint.
+    """
     torch.manual_seed(seed)
     data, labels = rendered(seed, images)
     latents = encode_all(autoencoder, data, f"latents-{seed}-{images}") * autoencoder.config.scaling_factor
     words = tokenizer()
     model = TextToLatent(len(words), latents.shape[1])
+    if start is not None:
+        pipeline = StableDiffusionPipeline.from_pretrained(start, torch_dtype=torch.float32)
+        model.unet.load_state_dict(pipeline.unet.state_dict())
+        model.text_encoder.load_state_dict(pipeline.text_encoder.state_dict())
     root = scheduler().alphas_cumprod.sqrt()
     batch = share(batch)
 
@@ -119,10 +129,17 @@ def train(autoencoder: AutoencoderTiny, steps: int, seed: int = 0, images: int =
 _CAPTION_FIELDS = ("object", "place", "style", "relation", "second")
 
 
-def export(model: TextToLatent, autoencoder: AutoencoderTiny, folder: Path) -> None:
-    """Write the folder that `StableDiffusionPipeline.from_pretrained` loads; weights as float16."""
+def export(model: TextToLatent, autoencoder: AutoencoderTiny, folder: Path, training: dict) -> None:
+    """Write the folder that `StableDiffusionPipeline.from_pretrained` loads as it stands, in float32 on a CPU.
+
+    Denoiser and autoencoder are stored in float16, which diffusers turns into float32; the text encoder in float32, since
+    transformers keeps what it finds. `training` goes beside it as training.json, for the record.
+    """
     pipeline = StableDiffusionPipeline(
         vae=autoencoder, text_encoder=model.text_encoder, tokenizer=tokenizer(), unet=model.unet,
         scheduler=scheduler(), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
-    pipeline.to(torch.float16).save_pretrained(folder)
+    pipeline.unet.half()
+    pipeline.vae.half()
+    pipeline.save_pretrained(folder)
+    (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n")
