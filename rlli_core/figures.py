@@ -125,7 +125,7 @@ def fading_density(gain: np.ndarray, densities: Mapping[str, np.ndarray], sample
     ax.hist(shown, bins=80, range=(decibels[0], decibels[-1]), density=True, color="0.85", label="sampled")
     for label, density in densities.items():
         ax.plot(decibels, density * jacobian, label=label)
-    ax.set(xlabel="power gain $g$ (dB)", ylabel="probability density (1/dB)")
+    ax.set(xlabel="power gain $g$ (dB)", ylabel="probability density (1/dB)", ylim=(0, 1.5 * ax.get_ylim()[1]))
     ax.legend(loc="upper left")
     return ax
 

@@ -40,7 +40,7 @@ def load_pipeline(name: str) -> DiffusionPipeline:
     if local:
         _check_complete(folder)
     try:
-        with _quiet():
+        with quiet():
             return DiffusionPipeline.from_pretrained(
                 folder if local else str(name), safety_checker=None, requires_safety_checker=False
             )
@@ -70,8 +70,8 @@ def _check_complete(folder: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide the bars that count a pipeline's parts as they load, and the warnings named in `CHATTER`."""
+def quiet() -> Iterator[None]:
+    """Hide the bars that count a model's parts as they load, and the warnings named in `CHATTER`."""
     libraries = (diffusers.utils.logging, transformers.utils.logging)
     shown = [library for library in libraries if library.is_progress_bar_enabled()]
     levels = {logger: logger.level for logger in map(logging.getLogger, CHATTER)}

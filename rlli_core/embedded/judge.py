@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from transformers import ResNetConfig, ResNetForImageClassification
 
+from ..diffusion.loading import quiet
 from ..errors import ModelNotFound
 from ..paths import model_folder
 from . import scenes
@@ -52,7 +53,8 @@ class Judge:
         folder = model_folder("judge") if name == "embedded" else Path(name)
         if not (folder / "config.json").exists():
             raise ModelNotFound(f"no judge in {folder}: give 'embedded' or a folder written by `Judge.save`")
-        return cls(ResNetForImageClassification.from_pretrained(folder, dtype=torch.float32))
+        with quiet():
+            return cls(ResNetForImageClassification.from_pretrained(folder, dtype=torch.float32))
 
     def save(self, folder: Path) -> None:
         """Write the weights as float16 safetensors."""
