@@ -65,8 +65,8 @@ def fidelity_by_bep(scores: pd.DataFrame, name: str) -> np.ndarray:
     panels = [("psnr_db", "PSNR against error-free (dB)"), ("ssim", "SSIM against error-free"), (f"p_{name}", f"p({name})")]
     for ax, (column, label) in zip(axes, panels):
         sns.lineplot(sent, x="bep", y=column, ax=ax, **_BAND)
-        ax.set(xscale="log", xlabel="bit error probability", ylabel=label, xticks=(shown := sorted(sent.bep.unique())))
-        ax.set_xticklabels([f"{100 * bep:g} %" for bep in shown])
+        ax.set(xscale="log", xlabel="bit error probability (%)", ylabel=label, xticks=(shown := sorted(sent.bep.unique())))
+        ax.set_xticklabels([f"{100 * bep:g}" for bep in shown])
         ax.minorticks_off()
     axes[1].set_ylim(0, 1)
     axes[2].set_ylim(0, 1)

@@ -6,11 +6,11 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
-from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -19,6 +19,9 @@ from ..qoe.fidelity import psnr, ssim
 from . import scenes
 from .judge import Judge
 from .training import to_tensor
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderTiny, StableDiffusionPipeline
 
 HELD_OUT_SEED = 10_000  # no training set uses it
 RESULTS = DATA / "results" / "embedded.json"
