@@ -6,6 +6,7 @@ over seeds.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -52,7 +53,7 @@ def image_grid(
             if notes is not None:
                 ax.set_xlabel(notes[r][c], fontsize=8, labelpad=3)
         if r == 0 and c < len(columns):
-            ax.set_title(columns[c], fontsize=9)
+            ax.set_title(textwrap.fill(columns[c], round(14 * size)), fontsize=9)
         if c == 0 and r < len(rows):
             ax.set_ylabel(rows[r], fontsize=9)
     return axes
