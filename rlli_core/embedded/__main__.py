@@ -71,6 +71,7 @@ def train(stage: str, folder: Path, go_on: bool, **budget) -> Callable[[], None]
     if stage == "judge":
         return partial(judge.train(**budget)[0].save, folder / "judge")
     vae = AutoencoderTiny.from_pretrained(vae_folder, torch_dtype=torch.float32)
+    vae.register_to_config(_name_or_path="")  # or the exported config would name a folder of this machine
     if stage == "decoder":
         model, _ = autoencoder.train_decoder(vae, **budget)
         return lambda: model.half().save_pretrained(vae_folder)
