@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help=f"length of the training schedule (default {STEPS})")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes; resumable")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--go-on", action="store_true", help="generator: without a checkpoint, start from the shipped weights")
+    parser.add_argument("--go-on", action="store_true", help="without a checkpoint, start from the shipped weights")
     parser.add_argument("--quick", action="store_true", help="evaluate on a tenth of the images, for a look; do not commit that")
     parser.add_argument("--output", type=Path, default=DATA, help="where models/ and results/ are written")
     options = parser.parse_args()
@@ -65,20 +65,25 @@ def main() -> None:
 def train(stage: str, folder: Path, go_on: bool, **budget) -> Callable[[], None]:
     """Train one model and return the function that writes it to `folder`."""
     vae_folder = folder / "embedded-sd" / "vae"
-    if stage == "autoencoder":
-        model, _ = autoencoder.train(**budget)
-        return lambda: model.half().save_pretrained(vae_folder)
     if stage == "judge":
         return partial(judge.train(**budget)[0].save, folder / "judge")
+    if stage == "autoencoder" and not go_on:
+        return exporter(autoencoder.train(**budget)[0], vae_folder)
     vae = AutoencoderTiny.from_pretrained(vae_folder, torch_dtype=torch.float32)
     vae.register_to_config(_name_or_path="")  # or the exported config would name a folder of this machine
+    if stage == "autoencoder":
+        return exporter(autoencoder.train(start=vae, **budget)[0], vae_folder)
     if stage == "decoder":
-        model, _ = autoencoder.train_decoder(vae, **budget)
-        return lambda: model.half().save_pretrained(vae_folder)
+        return exporter(autoencoder.train_decoder(vae, **budget)[0], vae_folder)
     target = folder / "embedded-sd"
     model, steps = generator.train(vae, start=target if go_on else None, **budget)
     done = {"steps": steps, "schedule_steps": budget["steps"], "seed": budget["seed"], "continued": go_on}
     return partial(generator.export, model, vae, target, done | {"command": " ".join(sys.orig_argv[1:])})
+
+
+def exporter(model: AutoencoderTiny, folder: Path) -> Callable[[], None]:
+    """The function that writes an autoencoder as float16 safetensors."""
+    return lambda: model.half().save_pretrained(folder)
 
 
 def report(output: Path, divide: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderTiny
 
+from .scenes import CELL
 from .training import fit, rendered, share, to_tensor, worker
 
 LATENT_CHANNELS = 8
@@ -39,10 +40,10 @@ def structural_similarity(first: torch.Tensor, second: torch.Tensor) -> torch.Te
     return ((2 * mean1 * mean2 + c1) * (2 * cov + c2) / ((mean1**2 + mean2**2 + c1) * (var1 + var2 + c2))).mean()
 
 
-def train(steps: int, seed: int = 0, **kwargs) -> tuple[AutoencoderTiny, int]:
-    """Train encoder and decoder, with a pull of the latent's mean to 0 and spread to 1."""
+def train(steps: int, seed: int = 0, start: AutoencoderTiny | None = None, **kwargs) -> tuple[AutoencoderTiny, int]:
+    """Train encoder and decoder, with a pull of the latent's mean to 0 and spread to 1; `start` to go on from its weights."""
     torch.manual_seed(seed)
-    model = build().to(memory_format=torch.channels_last)
+    model = (start or build()).to(memory_format=torch.channels_last)
 
     def loss(x: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16):
@@ -82,14 +83,16 @@ def image_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def _fit(name: str, model: AutoencoderTiny, loss: Callable, steps: int, seed: int, images=24_000, batch=24, crop=64, **kwargs):
-    """Minimise `loss` of random crops of the rendered scenes."""
-    data, _ = rendered(0, images)
+    """Minimise `loss` of crops of the rendered scenes, on whole latent cells, around the middle of an object."""
+    data, labels = rendered(0, images)
+    middles = np.array([[(top + bottom) / 2, (left + right) / 2] for left, top, right, bottom in (x["boxes"][-1] for x in labels)])
     batch = share(batch)
 
     def of_step(step: int) -> torch.Tensor:
         rng = np.random.default_rng((seed, step, worker()))
         picks = np.sort(rng.integers(len(data), size=batch))
-        corner = rng.integers(0, data.shape[1] // 8 - crop // 8 + 1, size=(batch, 2)) * 8
+        corner = CELL * np.round((middles[picks] - crop / 2 + rng.uniform(-32, 32, (batch, 2))) / CELL).astype(int)
+        corner = corner.clip(0, data.shape[1] - crop)
         return loss(to_tensor(np.stack([data[i, r : r + crop, c : c + crop] for i, (r, c) in zip(picks, corner)])))
 
     return fit(name, model, of_step, steps=steps, ema=0.998, **kwargs)

@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from ..paths import DATA
 
 SIZE = 128
+CELL = 8  # pixels of an image to one of a latent; objects are placed and sized in whole cells (see `_put`)
 _SPRITE = 192
 _BACKGROUNDS = 96
 
@@ -68,6 +69,7 @@ class Scene:
         style: a key of `STYLES`.
         relation: "alone", "beside" (another object), "under" (a tree or an umbrella) or "feeding" (pigeons).
         second: the other object, or None.
+        boxes: left, top, right, bottom (pixels) of each drawn object.
     """
 
     image: Image.Image
@@ -77,6 +79,7 @@ class Scene:
     style: str
     relation: str
     second: str | None
+    boxes: tuple[tuple[int, int, int, int], ...]
 
 
 def held_out(name: str, place: str) -> bool:
@@ -140,46 +143,59 @@ def scene(seed: int, index: int, split: str = "train") -> Scene:
         relation, second = "beside", NAMES[rng.integers(len(NAMES))]
         if second == name or (split == "train" and held_out(second, place)):
             relation, second = "alone", None
-    image = compose(rng, name, place, style, relation, second)
-    return Scene(image, caption(rng, name, place, style, relation, second), name, place, style, relation, second)
+    image, boxes = compose(rng, name, place, style, relation, second)
+    return Scene(image, caption(rng, name, place, style, relation, second), name, place, style, relation, second, boxes)
 
 
 def compose(
     rng: np.random.Generator, name: str, place: str, style: str, relation: str = "alone", second: str | None = None
-) -> Image.Image:
-    """Put the objects on the background at varied place and size, with a shadow, under one light."""
+) -> tuple[Image.Image, tuple[tuple[int, int, int, int], ...]]:
+    """Put the objects on the background at varied place and size, with a shadow, under one light; also their boxes."""
     canvas = background(place, int(rng.integers(_BACKGROUNDS))).copy()
     if rng.random() < 0.5:
         canvas = canvas.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    floor = rng.uniform(112, 120)
+    floor = rng.uniform(108, 122)
     if relation == "alone":
-        _put(canvas, rng, name, style, rng.uniform(70, 92), rng.uniform(54, 74), floor)
+        boxes = [_put(canvas, rng, name, style, int(rng.integers(9, 12)), rng.uniform(48, 80), floor)]
     elif relation == "under":
-        _put(canvas, rng, second, style, rng.uniform(98, 108), 64 + rng.uniform(-6, 6), floor - 8)
-        _put(canvas, rng, name, style, rng.uniform(46, 54), 64 + rng.uniform(-14, 14), floor + 4)
+        boxes = [
+            _put(canvas, rng, second, style, 13, 64 + rng.uniform(-6, 6), floor - 8),
+            _put(canvas, rng, name, style, 6, 64 + rng.uniform(-14, 14), floor + 4),
+        ]
     elif relation == "feeding":
-        _put(canvas, rng, name, style, rng.uniform(68, 78), 42 + rng.uniform(-3, 3), floor - 2)
+        boxes = [_put(canvas, rng, name, style, 9, 42 + rng.uniform(-3, 3), floor - 2)]
         for x in (84, 108)[: rng.integers(1, 3)]:
-            _put(canvas, rng, second, style, rng.uniform(30, 36), x + rng.uniform(-3, 3), floor + 2)
+            boxes.append(_put(canvas, rng, second, style, 4, x + rng.uniform(-3, 3), floor + 2))
     else:
         side = 1 if rng.random() < 0.5 else -1
-        _put(canvas, rng, second, style, rng.uniform(50, 58), 64 - side * 29, floor - 3)
-        _put(canvas, rng, name, style, rng.uniform(60, 66), 64 + side * 29, floor)
+        boxes = [
+            _put(canvas, rng, second, style, 7, 64 - side * 29, floor - 3),
+            _put(canvas, rng, name, style, 8, 64 + side * 29, floor),
+        ]
     light = np.array([1.0, 1.0, 1.0]) * rng.uniform(0.88, 1.06) + np.array([1.0, 0.2, -1.0]) * rng.normal(0, 0.025)
-    return Image.fromarray(np.clip(np.asarray(canvas, np.float32) * light, 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(np.asarray(canvas, np.float32) * light, 0, 255).astype(np.uint8)), tuple(boxes)
 
 
-def _put(canvas: Image.Image, rng: np.random.Generator, name: str, style: str, size: float, x: float, floor: float):
+def _put(
+    canvas: Image.Image, rng: np.random.Generator, name: str, style: str, cells: int, x: float, floor: float
+) -> tuple[int, int, int, int]:
+    """Draw one object, `cells` latent cells large, in the cell nearest to standing at (x, floor); returns its box.
+
+    On whole cells an object has the same latent wherever it stands, so that a small model can learn it sharply.
+    """
     sprite = sprites()[name, style]
     if rng.random() < 0.5:
         sprite = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    scale = size / max(sprite.size)
-    sprite = sprite.resize((max(1, round(sprite.width * scale)), max(1, round(sprite.height * scale))), Image.LANCZOS)
-    left, top = round(x - sprite.width / 2), round(floor - sprite.height)
+    scale = cells * CELL / max(sprite.size)
+    width, height = (max(1, round(side * scale)) for side in sprite.size)
+    left, top = (CELL * round(v / CELL) for v in (x - width / 2, floor - height))
+    ground = top + height
     shadow = Image.new("L", canvas.size)
-    ImageDraw.Draw(shadow).ellipse((left + 2, floor - 5, left + sprite.width - 2, floor + 4), fill=90)
+    ImageDraw.Draw(shadow).ellipse((left + 2, ground - 5, left + width - 2, ground + 4), fill=90)
     canvas.paste((20, 20, 30), mask=shadow.filter(ImageFilter.GaussianBlur(2)))
+    sprite = sprite.resize((width, height), Image.LANCZOS)
     canvas.paste(sprite, (left, top), sprite)
+    return left, top, left + width, ground
 
 
 @functools.cache

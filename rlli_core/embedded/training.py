@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import time
+import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +26,26 @@ WORK = Path(os.environ.get("RLLI_WORK", Path.home() / ".cache" / "rlli"))
 
 
 def rendered(seed: int, count: int, split: str = "train") -> tuple[np.ndarray, list[dict]]:
-    """Images (count, 128, 128, 3) uint8 and their labels, drawn once and then read from `WORK`."""
-    path = WORK / "scenes" / f"{split}-{seed}-{count}.npy"
-    if not path.with_suffix(".json").exists():
+    """Images (count, 128, 128, 3) uint8 and their labels, drawn once for each state of `scenes.py`, then read from `WORK`."""
+    state = zlib.crc32(Path(scenes.__file__).read_bytes())
+    path = WORK / "scenes" / f"{split}-{seed}-{count}-{state:08x}.npy"
+    if not path.with_suffix(".json").exists() and worker() == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
-        images = np.empty((count, scenes.SIZE, scenes.SIZE, 3), np.uint8)
-        labels = []
-        for index in tqdm(range(count), desc=f"drawing {count} {split} scenes", mininterval=5):
-            drawn = scenes.scene(seed, index, split)
-            images[index] = np.asarray(drawn.image)
-            labels.append({key: value for key, value in vars(drawn).items() if key != "image"})
+        images, labels = np.empty((count, scenes.SIZE, scenes.SIZE, 3), np.uint8), []
+        with multiprocessing.Pool() as pool:
+            drawn = pool.imap(partial(_draw, seed, split), range(count), chunksize=100)
+            for index, (image, label) in enumerate(tqdm(drawn, f"drawing {count} {split} scenes", count, mininterval=5)):
+                images[index] = image
+                labels.append(label)
         np.save(path, images)
         path.with_suffix(".json").write_text(json.dumps(labels))
+    wait()
     return np.load(path, mmap_mode="r"), json.loads(path.with_suffix(".json").read_text())
+
+
+def _draw(seed: int, split: str, index: int) -> tuple[np.ndarray, dict]:
+    drawn = scenes.scene(seed, index, split)
+    return np.asarray(drawn.image), {key: value for key, value in vars(drawn).items() if key != "image"}
 
 
 def to_tensor(images: np.ndarray) -> torch.Tensor:
@@ -53,6 +63,7 @@ def fit(
     warmup: int = 100,
     ema: float = 0.0,
     weight_decay: float = 0.01,
+    muon: bool = False,
     save_every: int = 100,
     stop_at: float = math.inf,
 ) -> tuple[torch.nn.Module, int]:
@@ -65,6 +76,7 @@ def fit(
             Under `torchrun` each worker draws a part (`share`) and the gradients are averaged.
         steps: length of the whole schedule (linear warm-up, then cosine to a hundredth).
         ema: decay of the weight average, 0 for none.
+        muon: update the matrices inside the network by Muon instead of AdamW (`descents`).
         stop_at: time (seconds since the epoch) at which to stop early; a later call goes on from there.
 
     Returns:
@@ -72,9 +84,9 @@ def fit(
     """
     path = WORK / f"{name}.safetensors"
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
     average = [p.detach().clone() for p in parameters]
-    moments = [torch.zeros_like(p) for p in parameters], [torch.zeros_like(p) for p in parameters]
+    optimizers = descents(model, lr, weight_decay, muon)
+    held = [(opt, p) for opt in optimizers for group in opt.param_groups for p in group["params"]]
     start = 0
     if path.exists():
         with safe_open(path, "pt") as saved:
@@ -82,18 +94,17 @@ def fit(
             for i, parameter in enumerate(parameters):
                 parameter.data.copy_(saved.get_tensor(f"weight.{i}"))
                 average[i].copy_(saved.get_tensor(f"average.{i}"))
-                for kind in (0, 1):
-                    moments[kind][i].copy_(saved.get_tensor(f"moment{kind}.{i}"))
-    for i, parameter in enumerate(parameters):
-        optimizer.state[parameter] = {
-            "step": torch.tensor(float(start)), "exp_avg": moments[0][i], "exp_avg_sq": moments[1][i],
-        }  # fmt: skip
+            for key in (k for k in saved.keys() if k.startswith("state.")):
+                _, i, field = key.split(".")
+                optimizer, parameter = held[int(i)]
+                optimizer.state[parameter][field] = saved.get_tensor(key)
 
     def save(step: int) -> None:
         tensors = {}
         for i, parameter in enumerate(parameters):
             tensors |= {f"weight.{i}": parameter.data.contiguous(), f"average.{i}": average[i].contiguous()}
-            tensors |= {f"moment{kind}.{i}": moments[kind][i].contiguous() for kind in (0, 1)}
+        for i, (optimizer, parameter) in enumerate(held):
+            tensors |= {f"state.{i}.{field}": value.contiguous() for field, value in optimizer.state[parameter].items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, path.with_suffix(".tmp"), metadata={"step": str(step)})
         path.with_suffix(".tmp").replace(path)
@@ -105,21 +116,22 @@ def fit(
         if time.time() > stop_at:
             break
         torch.manual_seed(1_000_003 * step + worker())
-        fraction = step / steps
-        rate = lr * min(1, (step + 1) / warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * fraction)))
-        optimizer.param_groups[0]["lr"] = rate
+        rate = lr * min(1, (step + 1) / warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
         value = loss(step)
         value.backward()
         average_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.step()
+        for parameter in parameters:
+            parameter.grad = None
         decay = min(ema, (1 + step) / (10 + step))
         torch._foreach_lerp_(average, [p.data for p in parameters], 1 - decay)
         smooth = value.item() if smooth is None else 0.98 * smooth + 0.02 * value.item()
         if not math.isfinite(smooth):
             raise RuntimeError(f"{name}: the loss is {value.item()} at step {step}; the last checkpoint is kept")
-        bar.set_postfix_str(f"loss {smooth:.4f}")
+        bar.set_postfix_str(f"loss {smooth:.4f}", refresh=False)
         if (step + 1) % save_every == 0 and worker() == 0:
             save(step + 1)
     else:
@@ -132,14 +144,53 @@ def fit(
     return model.eval(), step
 
 
+def descents(model: torch.nn.Module, lr: float, weight_decay: float, muon: bool) -> list[torch.optim.Optimizer]:
+    """AdamW for all parameters; or Muon (a convolution as the matrix of its output channels) and AdamW for the rest.
+
+    Muon is not for embeddings and for the first and last layer, nor for vectors.
+    """
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    outer = ("embedding", "conv_in", "conv_out")
+    inner = [p for name, p in named if muon and p.ndim > 1 and not any(word in name for word in outer)]
+    rest = [p for _, p in named if not any(p is q for q in inner)]
+    found = [torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)]
+    return [*found, Matrices(inner, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")] if inner else found
+
+
+class Matrices(torch.optim.Muon):
+    """`torch.optim.Muon` for matrices and convolutions (channels last), which it sees as matrices that share their memory."""
+
+    def __init__(self, weights: list[torch.nn.Parameter], **kwargs):
+        self.weights = weights
+        matrices = [w.data if w.ndim == 2 else w.data.permute(0, 2, 3, 1).view(len(w), -1) for w in weights]
+        super().__init__([torch.nn.Parameter(m) for m in matrices], **kwargs)
+
+    def step(self, closure=None):
+        """One update from the gradients of the weights."""
+        for matrix, weight in zip(self.param_groups[0]["params"], self.weights):
+            matrix.grad = (weight.grad if weight.ndim == 2 else weight.grad.permute(0, 2, 3, 1)).reshape_as(matrix)
+        return super().step(closure)
+
+
 def worker() -> int:
     """Number of this process among those `torchrun` started, 0 without it."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def workers() -> int:
+    """How many processes `torchrun` started, 1 without it."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def wait() -> None:
+    """Until every worker is here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def share(batch: int) -> int:
     """This worker's part of a batch."""
-    return batch // dist.get_world_size() if dist.is_initialized() else batch
+    return batch // workers()
 
 
 def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
@@ -147,6 +198,6 @@ def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
     if dist.is_initialized():
         flat = torch.cat([p.grad.reshape(-1) for p in parameters])
         dist.all_reduce(flat)
-        flat /= dist.get_world_size()
+        flat /= workers()
         for parameter, grad in zip(parameters, flat.split([p.numel() for p in parameters])):
             parameter.grad.copy_(grad.view_as(parameter))

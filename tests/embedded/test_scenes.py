@@ -52,3 +52,14 @@ def test_backgrounds_of_one_place_vary():
     for place in scenes.PLACES:
         first, second = (np.asarray(scenes.background(place, i), float) for i in (0, 1))
         assert np.abs(first - second).mean() > 1
+
+
+def test_boxes_hold_the_objects_and_start_on_whole_cells():
+    for index in range(40):
+        drawn = scenes.scene(5, index)
+        assert len(drawn.boxes) in {"alone": (1,), "beside": (2,), "under": (2,), "feeding": (2, 3)}[drawn.relation]
+        for left, top, right, bottom in drawn.boxes:
+            assert left % scenes.CELL == top % scenes.CELL == 0
+            assert 24 <= max(right - left, bottom - top) <= 104
+            assert min(right, scenes.SIZE) - max(left, 0) > 0.6 * (right - left)  # the most of it is in the picture
+            assert 96 <= bottom <= scenes.SIZE + 4

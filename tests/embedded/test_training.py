@@ -9,7 +9,7 @@ def work(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "WORK", tmp_path)
 
 
-def regression(name, steps, stop_after=None, ema=0.0):
+def regression(name, steps, stop_after=None, ema=0.0, muon=False):
     torch.manual_seed(0)
     model = torch.nn.Linear(4, 1)
     target = torch.arange(4.0)
@@ -22,7 +22,7 @@ def regression(name, steps, stop_after=None, ema=0.0):
         x = torch.randn(32, 4)
         return (model(x).squeeze(1) - x @ target).square().mean()
 
-    fitted, done = training.fit(name, model, loss, steps=steps, lr=0.1, warmup=5, ema=ema, save_every=10)
+    fitted, done = training.fit(name, model, loss, steps=steps, lr=0.1, warmup=5, ema=ema, muon=muon, save_every=10)
     return fitted, done, seen
 
 
@@ -32,12 +32,12 @@ def test_fit_learns():
     assert torch.allclose(model.weight.flatten(), torch.arange(4.0), atol=0.1)
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_an_interrupted_fit_resumes_to_the_same_weights(ema):
-    whole, _, _ = regression("whole", 60, ema=ema)
+@pytest.mark.parametrize("options", [{}, {"ema": 0.9}, {"muon": True}])
+def test_an_interrupted_fit_resumes_to_the_same_weights(options):
+    whole, _, _ = regression("whole", 60, **options)
     with pytest.raises(KeyboardInterrupt):
-        regression("cut", 60, stop_after=37, ema=ema)
-    resumed, done, seen = regression("cut", 60, ema=ema)
+        regression("cut", 60, stop_after=37, **options)
+    resumed, done, seen = regression("cut", 60, **options)
     assert seen == list(range(30, 60)) and done == 60  # from the last checkpoint on
     assert torch.equal(resumed.weight, whole.weight)
 
@@ -49,3 +49,16 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint():
         training.fit("finite", model, lambda step: model.weight.sum() * float("nan"), steps=20, lr=0.1)
     _, done, seen = regression("finite", 12)
     assert seen == [10, 11] and done == 12
+
+
+def test_muon_moves_a_convolution_by_an_orthogonal_matrix():
+    torch.manual_seed(0)
+    model = torch.nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
+    before = model.weight.detach().clone()
+    *_, muon = training.descents(model, lr=0.1, weight_decay=0.0, muon=True)
+    model(torch.randn(2, 4, 6, 6)).square().sum().backward()
+    muon.step()
+    moved = (model.weight.detach() - before).flatten(1)
+    values = torch.linalg.svdvals(moved)
+    assert values.min() > 0.5 * values.max() > 0  # Newton-Schulz makes them nearly equal
+    assert (moved.square().mean().sqrt() / 0.1).item() == pytest.approx(0.2, rel=0.3)  # the root mean square of AdamW's steps
