@@ -10,6 +10,8 @@ _HOME = {
     "SplitPlan": "rlli_core.records",
     "FisherSnedecorF": "rlli_core.channel.fading",
     "Link": "rlli_core.channel.link",
+    "Persona": "rlli_core.qoe.persona",
+    "PersonaAgent": "rlli_core.qoe.agent",
 }
 __all__ = list(_HOME)
 

@@ -27,6 +27,14 @@ class UnsupportedPipeline(RlliError, TypeError):
     """A diffusion pipeline cannot be cut (for example: its scheduler keeps history)."""
 
 
+class UnsupportedModel(RlliError, TypeError):
+    """A vision-language model cannot be asked for a rating (for example: it has no chat template)."""
+
+
+class UnreadableScore(RlliError, ValueError):
+    """A persona agent did not answer with a rating."""
+
+
 class CorruptPacket(RlliError, ValueError):
     """A received packet's protected header fails its checksum or does not parse."""
 

@@ -1,30 +1,19 @@
-"""From a name to a diffusers pipeline that can be cut, and where and in which precision it runs."""
+"""From a name to a diffusers pipeline that can be cut."""
 
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import diffusers
-import torch
-import transformers
 from diffusers import DiffusionPipeline
 from safetensors import SafetensorError
 
+from ..devices import quiet
 from ..errors import InvalidArgument, ModelNotFound, UnsupportedPipeline
 from ..paths import model_folder
 
 EMBEDDED = "embedded"
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # parts of a pipeline that no call here needs
-CHATTER = (
-    "transformers.utils.import_utils",  # torchvision, not needed here, is not there
-    "diffusers.configuration_utils",  # AutoencoderTiny saves a setting that it then does not expect
-    "diffusers.pipelines.pipeline_utils",  # a pipeline with AutoencoderTiny in place of AutoencoderKL
-)
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def load_pipeline(name: str) -> DiffusionPipeline:
@@ -69,25 +58,6 @@ def _check_complete(folder: Path) -> None:
         raise ModelNotFound(f"the model folder {folder} is incomplete, get it again: {', '.join(missing)} missing")
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hide the bars that count a model's parts as they load, and the warnings named in `CHATTER`."""
-    libraries = (diffusers.utils.logging, transformers.utils.logging)
-    shown = [library for library in libraries if library.is_progress_bar_enabled()]
-    levels = {logger: logger.level for logger in map(logging.getLogger, CHATTER)}
-    try:
-        for logger in levels:
-            logger.setLevel(logging.ERROR)
-        for library in shown:
-            library.disable_progress_bar()
-        yield
-    finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)
-        for library in shown:
-            library.enable_progress_bar()
-
-
 def check_pipeline(pipeline: object) -> None:
     """Raise `UnsupportedPipeline` unless `pipeline` is of the Stable Diffusion type: one text encoder, one UNet."""
     parts = ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "encode_prompt", "image_processor")
@@ -102,24 +72,3 @@ def check_pipeline(pipeline: object) -> None:
         raise UnsupportedPipeline(f"the UNet wants more than latent, timestep and text ({', '.join(extra)})")
     if unet.in_channels != vae.latent_channels:
         raise UnsupportedPipeline(f"the UNet takes {unet.in_channels} channels, the latent has {vae.latent_channels}")
-
-
-def choose_device(device: str | torch.device) -> torch.device:
-    """Return the device of that name; "auto" is CUDA where there is one, else the CPU."""
-    allowed = "'auto' or a torch device that this machine has"
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError, TypeError) as error:  # torch says AssertionError when built without CUDA
-        raise InvalidArgument("device", device, allowed) from error
-    return chosen
-
-
-def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """Return the precision of that name; "auto" is fp16 on CUDA and fp32 elsewhere."""
-    names = ["auto", "fp32", "fp16", "bf16"] if device.type != "cpu" else ["auto", "fp32", "bf16"]
-    if dtype not in names:
-        raise InvalidArgument("dtype", dtype, f"one of {names} on {device.type}")
-    return DTYPES[("fp16" if device.type == "cuda" else "fp32") if dtype == "auto" else dtype]

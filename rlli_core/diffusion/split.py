@@ -9,6 +9,7 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 
+from ..devices import choose_device, choose_dtype
 from ..errors import InvalidArgument, check_integer, check_number
 from ..records import Handoff, SplitPlan
 from .checks import (
@@ -22,7 +23,7 @@ from .checks import (
     check_seeds,
 )
 from .denoiser import Denoiser
-from .loading import EMBEDDED, check_pipeline, choose_device, choose_dtype, load_pipeline
+from .loading import EMBEDDED, check_pipeline, load_pipeline
 from .schedule import device_steps, grid_steps, handoff_timestep, memoryless, server_steps
 from .sweep import Run, SweepResult, run_sweep
 

@@ -21,7 +21,6 @@ MAX_TOKENS = 24
 WIDTH = 192
 GUIDANCE = 3.0
 OBJECT_WEIGHT = 3.0
-MUON = True
 
 
 class TextToLatent(torch.nn.Module):
@@ -103,7 +102,7 @@ def encode_all(autoencoder: AutoencoderTiny, images: np.ndarray, name: str, batc
 
 
 def train(
-    autoencoder: AutoencoderTiny, steps: int, seed: int = 0, images: int = 24_000, batch: int = 32, start=None, **kwargs
+    autoencoder: AutoencoderTiny, steps: int, seed: int = 0, images: int = 24_000, batch: int = 48, start=None, **kwargs
 ) -> tuple[TextToLatent, int]:
     """Train on the latents of the rendered scenes: loss (12) on the velocity, a tenth of the captions dropped.
 
@@ -142,7 +141,7 @@ def train(
             velocity = model(a * clean + s * noise, timestep, tokens)
         return ((velocity.float() - (a * noise - s * clean)).square() * weights[picks]).mean()
 
-    return fit("generator", model, loss, steps=steps, ema=0.9995, muon=MUON, save_every=200, **({"lr": 5e-4} | kwargs))
+    return fit("generator", model, loss, steps=steps, ema=0.998, muon=True, save_every=200, **({"lr": 8e-4} | kwargs))
 
 
 _CAPTION_FIELDS = ("object", "place", "style", "relation", "second")

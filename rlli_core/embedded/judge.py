@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from ..diffusion.loading import quiet
+from ..devices import quiet
 from ..errors import ModelNotFound
 from ..paths import model_folder
 from . import scenes

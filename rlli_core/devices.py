@@ -1,0 +1,60 @@
+"""Where and in which precision a model runs, and how it loads without chatter."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import diffusers
+import torch
+import transformers
+
+from .errors import InvalidArgument
+
+CHATTER = (
+    "transformers.utils.import_utils",  # torchvision, not needed here, is not there
+    "diffusers.configuration_utils",  # AutoencoderTiny saves a setting that it then does not expect
+    "diffusers.pipelines.pipeline_utils",  # a pipeline with AutoencoderTiny in place of AutoencoderKL
+)
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide the bars that count a model's parts as they load, and the warnings named in `CHATTER`."""
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    shown = [library for library in libraries if library.is_progress_bar_enabled()]
+    levels = {logger: logger.level for logger in map(logging.getLogger, CHATTER)}
+    try:
+        for logger in levels:
+            logger.setLevel(logging.ERROR)
+        for library in shown:
+            library.disable_progress_bar()
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+        for library in shown:
+            library.enable_progress_bar()
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """Return the device of that name; "auto" is CUDA where there is one, else the CPU."""
+    allowed = "'auto' or a torch device that this machine has"
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, TypeError) as error:  # torch says AssertionError when built without CUDA
+        raise InvalidArgument("device", device, allowed) from error
+    return chosen
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """Return the precision of that name; "auto" is fp16 on CUDA and fp32 elsewhere."""
+    names = ["auto", "fp32", "fp16", "bf16"] if device.type != "cpu" else ["auto", "fp32", "bf16"]
+    if dtype not in names:
+        raise InvalidArgument("dtype", dtype, f"one of {names} on {device.type}")
+    return DTYPES[("fp16" if device.type == "cuda" else "fp32") if dtype == "auto" else dtype]
