@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from tqdm.auto import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -58,23 +58,35 @@ def scheduler() -> DDIMScheduler:
 
 
 def tokenizer() -> CLIPTokenizer:
-    """Byte-pair tokenizer whose merges cover the words of the captions; other words fall apart into bytes."""
+    """Byte-pair tokenizer that gives each word of the captions one token; other words fall apart into bytes.
+
+    Built by hand: the trainer of `tokenizers` breaks ties in an order that changes from one process to the next.
+    """
     words = [*scenes.OBJECTS, *(w for where in scenes.SCENES.values() for w in where), *scenes.STYLES.values()]
     words += "a an and the next to beside under feeding pigeons man sits stands is drawing of style tree umbrella".split()
     bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
-    learner = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
-    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    special = ["<|startoftext|>", "<|endoftext|>"]
-    trainer = trainers.BpeTrainer(
-        vocab_size=4096, min_frequency=1, special_tokens=special, initial_alphabet=bytes_,
-        end_of_word_suffix="</w>", show_progress=False,
-    )  # fmt: skip
-    learner.train_from_iterator(sorted({piece for word in words for piece in word.split()}), trainer)
-    state = json.loads(learner.to_str())["model"]
-    vocabulary = state["vocab"]
-    for byte in bytes_:  # every byte can also end a word
-        vocabulary.setdefault(byte + "</w>", len(vocabulary))
-    return CLIPTokenizer(vocab=vocabulary, merges=[tuple(m) for m in state["merges"]], model_max_length=MAX_TOKENS)
+    vocabulary = ["<|startoftext|>", "<|endoftext|>", *bytes_, *(byte + "</w>" for byte in bytes_)]
+    merges: list[tuple[str, str]] = []
+    for word in sorted({piece for word in words for piece in word.split()}):
+        pieces = [*word[:-1], word[-1] + "</w>"]
+        for pair in merges:  # as the tokenizer will, in the order of their rank
+            pieces = _merge(pieces, pair)
+        while len(pieces) > 1:
+            merges.append((pieces[0], pieces[1]))
+            pieces = _merge(pieces, merges[-1])
+            vocabulary.append(pieces[0])
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(vocabulary))}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
+
+
+def _merge(pieces: list[str], pair: tuple[str, str]) -> list[str]:
+    out: list[str] = []
+    for piece in pieces:
+        if out and (out[-1], piece) == pair:
+            out[-1] += piece
+        else:
+            out.append(piece)
+    return out
 
 
 def encode_all(autoencoder: AutoencoderTiny, images: np.ndarray, name: str, batch: int = 32) -> torch.Tensor:
