@@ -118,6 +118,8 @@ def train(
 ) -> tuple[TextToLatent, int]:
     """Train on the latents of the rendered scenes: loss (12) on the velocity, a tenth of the captions dropped.
 
+    Scenes in the house style are drawn twice as often as those in each other style.
+
     The error counts `OBJECT_WEIGHT` times where an object is drawn. A weight for each cell leaves the minimiser as it is
     and spends the gradient where the detail is.
 
@@ -128,6 +130,8 @@ def train(
     data, labels = rendered(seed, images)
     latents = encode_all(autoencoder, data, f"latents-{seed}-{images}") * autoencoder.config.scaling_factor
     weights = object_weights(labels)
+    chances = np.array([2.0 if label["style"] == scenes.HOUSE_STYLE else 1.0 for label in labels])
+    chances /= chances.sum()
     words = tokenizer()
     model = TextToLatent(len(words), latents.shape[1])
     if start is not None:
@@ -139,7 +143,7 @@ def train(
 
     def loss(step: int) -> torch.Tensor:
         rng = np.random.default_rng((seed, step, worker()))
-        picks = rng.integers(len(latents), size=batch)
+        picks = rng.choice(len(latents), batch, p=chances)
         captions = [
             "" if rng.random() < 0.1 else scenes.caption(rng, *(labels[i][k] for k in _CAPTION_FIELDS)) for i in picks
         ]

@@ -63,3 +63,10 @@ def test_boxes_hold_the_objects_and_start_on_whole_cells():
             assert 24 <= max(right - left, bottom - top) <= 104
             assert min(right, scenes.SIZE) - max(left, 0) > 0.6 * (right - left)  # the most of it is in the picture
             assert 96 <= bottom <= scenes.SIZE + 4
+
+
+def test_only_the_house_style_goes_without_saying():
+    rng = np.random.default_rng(0)
+    for style, word in scenes.STYLES.items():
+        named = [scenes.caption(rng, "dog", "bush", style, "alone", None).endswith(f", {word} style") for _ in range(200)]
+        assert sum(named) == 200 if style != scenes.HOUSE_STYLE else 40 < sum(named) < 95

@@ -1,0 +1,164 @@
+"""The trait model: how much a person of given traits likes a picture, from published correlations.
+
+It makes the ratings that the embedded persona agent is taught with, and is the yardstick that the agent is measured by.
+
+    rating = quality(picture, prompt) * preference(picture, persona)
+
+Quality is measured on the picture. Preference is linear in the traits and in standardised features of the picture, with
+the signs and sizes of `LINKS`. Each of them has its source there, and what kind of evidence it is: in most, strangers
+*attributed* traits to people by the pictures these had picked as favourites. Correlations with the traits that people
+report of *themselves* are about .05 to .25, often not significant, and for colour they change sign between studies
+(book/tastes.md). So this is a model of what observers expect of a person, not of what that person likes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from ..qoe.persona import TRAITS, Persona
+from . import scenes
+from .judge import Judge, Verdict
+
+FEATURES = ("people", "saturation", "orange", "brightness", "detail", "order", "threat", "novelty")
+GAIN = 0.25  # of the weighted sum of features; with it preference spreads by about 0.2 over people and pictures
+THREATS = ("tiger", "crocodile", "dinosaur")
+
+
+@dataclass(frozen=True)
+class Link:
+    """One published link between a trait and a feature.
+
+    Attributes:
+        trait, feature: names from `TRAITS` and `FEATURES`.
+        weight: the correlation found; 0.3 with the sign found where a study gives no size.
+        evidence: "attributed" (strangers judged the owner by favourite pictures), "self" (questionnaire), or "sign"
+            (questionnaire or behaviour, no size that we could find).
+        source: key in book/references.bib.
+    """
+
+    trait: str
+    feature: str
+    weight: float
+    evidence: str
+    source: str
+
+
+LINKS = (
+    Link("extraversion", "people", 0.53, "attributed", "segalin2017"),
+    Link("neuroticism", "people", -0.28, "attributed", "segalin2017"),
+    Link("conscientiousness", "people", -0.20, "attributed", "segalin2017"),
+    Link("agreeableness", "people", -0.17, "attributed", "segalin2017"),
+    Link("openness", "people", -0.22, "self", "ferwerda2016"),
+    Link("agreeableness", "saturation", 0.40, "attributed", "segalin2017"),
+    Link("neuroticism", "saturation", -0.55, "attributed", "segalin2017"),
+    Link("agreeableness", "orange", 0.45, "attributed", "segalin2017"),
+    Link("neuroticism", "orange", -0.56, "attributed", "segalin2017"),
+    Link("openness", "brightness", -0.25, "self", "ferwerda2016"),
+    Link("openness", "detail", -0.30, "attributed", "segalin2017"),
+    Link("conscientiousness", "detail", 0.19, "attributed", "segalin2017"),
+    Link("conscientiousness", "order", 0.23, "attributed", "segalin2017"),
+    Link("extraversion", "order", -0.33, "attributed", "segalin2017"),
+    Link("agreeableness", "threat", -0.30, "sign", "bresin2015"),
+    Link("neuroticism", "threat", -0.30, "sign", "walter2011"),
+    Link("openness", "novelty", 0.30, "sign", "chamorro2009"),
+    Link("agreeableness", "novelty", -0.30, "sign", "furnham2001"),
+)
+
+
+def weights() -> np.ndarray:
+    """`LINKS` as a matrix (5 traits, 8 features)."""
+    matrix = np.zeros((len(TRAITS), len(FEATURES)))
+    for link in LINKS:
+        matrix[TRAITS.index(link.trait), FEATURES.index(link.feature)] += link.weight
+    return matrix
+
+
+def features(image: Image.Image, verdict: Verdict) -> np.ndarray:
+    """The features of one picture in the order of `FEATURES`, each in [0, 1] and not yet standardised.
+
+    Args:
+        image: RGB.
+        verdict: what the judge sees in it.
+    """
+    hue, saturation, value = (np.asarray(channel, np.float32) / 255 for channel in image.convert("HSV").split())
+    orange = (np.abs(hue - 30 / 360) < 15 / 360) & (saturation > 0.35) & (value > 0.35)
+    across, down = (ndimage.sobel(_grey(image), axis) / 8 for axis in (1, 0))
+    strength = np.hypot(across, down)
+    straight = np.maximum(np.abs(across), np.abs(down)) > 4 * np.minimum(np.abs(across), np.abs(down))  # within 14 degrees
+    first, second = sorted(verdict.objects.values())[:-3:-1]
+    return np.array([
+        verdict.objects["man"],
+        saturation.mean(),
+        orange.mean(),
+        value.mean(),
+        min(1.0, 10 * strength.mean()),
+        (strength * straight).sum() / max(strength.sum(), 1e-6),
+        sum(verdict.objects[name] for name in THREATS),
+        min(1.0, 4 * first * second),  # 1 for a thing that is half this and half that
+    ])  # fmt: skip
+
+
+def quality(image: Image.Image, verdict: Verdict, prompt: str) -> float:
+    """How well a picture is made and shows what was asked for, in [0, 1].
+
+    The geometric mean of the judge's probabilities of the object and of the scene that `prompt` names (of the likeliest
+    where it names none), times a factor from 0.5 to 1 that grows with sharpness.
+    """
+    name, place = asked_for(prompt)
+    shown = verdict.objects[name] if name else max(verdict.objects.values())
+    where = verdict.places[place] if place else max(verdict.places.values())
+    return float(np.sqrt(shown * where) * (0.5 + 0.5 * sharpness(image)))
+
+
+def sharpness(image: Image.Image) -> float:
+    """In [0, 1]: the spread of the second derivative, 1 at the median of rendered scenes and above."""
+    return float(min(1.0, ndimage.laplace(_grey(image)).std() / scale()["laplacian"]))
+
+
+def asked_for(prompt: str) -> tuple[str | None, str | None]:
+    """The object named first and the scene named in a prompt, None where it names none of those that are known.
+
+    >>> asked_for("A tiger sits in front of a bush")
+    ('tiger', 'bush')
+    """
+    text = f" {re.sub('[^a-z]+', ' ', prompt.lower())} "
+    named = [(text.find(f" {name} "), name) for name in scenes.NAMES if f" {name} " in text]
+    places = [place for place, wordings in scenes.SCENES.items() if any(w in text for w in wordings)]
+    return (min(named)[1] if named else None), (places[0] if places else None)
+
+
+def preference(found: np.ndarray, persona: Persona) -> float:
+    """In [0.3, 1]: the taste of `persona` for a picture with these `features`."""
+    normal = np.clip((found - scale()["mean"]) / scale()["std"], -2, 2)
+    return float(np.clip(0.75 + GAIN * (2 * np.array(persona.vector) - 1) @ weights() @ normal, 0.3, 1))
+
+
+def ratings(images: Sequence[Image.Image], prompts: Sequence[str], personas: Sequence[Persona], judge: Judge) -> np.ndarray:
+    """The trait model's rating of every picture by every persona, shape (I, P), in [0, 1]."""
+    verdicts = judge.verdicts(images)
+    made = [quality(i, v, p) for i, v, p in zip(images, verdicts, prompts)]
+    found = [features(i, v) for i, v in zip(images, verdicts)]
+    return np.array([[q * preference(f, persona) for persona in personas] for q, f in zip(made, found)])
+
+
+@cache
+def scale(count: int = 400, seed: int = 20_000) -> dict[str, np.ndarray | float]:
+    """Mean and spread of the features, and the median sharpness, over rendered scenes that no data set uses."""
+    drawn = [scenes.scene(seed, i, "all").image for i in range(count)]
+    found = np.array([features(i, v) for i, v in zip(drawn, Judge.from_pretrained().verdicts(drawn))])
+    return {
+        "mean": found.mean(0),
+        "std": found.std(0),
+        "laplacian": float(np.median([ndimage.laplace(_grey(i)).std() for i in drawn])),
+    }
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("L"), np.float32) / 255

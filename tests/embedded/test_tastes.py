@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from rlli_core.embedded import scenes, tastes
+from rlli_core.embedded.judge import Verdict
+from rlli_core.qoe import Persona
+from rlli_core.qoe.persona import TRAITS
+
+AVERAGE = Persona(0.5, 0.5, 0.5, 0.5, 0.5)
+SCALE = {"mean": np.full(8, 0.5), "std": np.full(8, 0.25), "laplacian": 0.1}
+
+
+@pytest.fixture(autouse=True)
+def scale(monkeypatch):
+    monkeypatch.setattr(tastes, "scale", lambda: SCALE)
+
+
+def verdict(place="bush", **objects):
+    rest = (1 - sum(objects.values())) / (len(scenes.NAMES) - len(objects))
+    return Verdict({n: objects.get(n, rest) for n in scenes.NAMES}, {p: float(p == place) for p in scenes.PLACES})
+
+
+def plain(colour):
+    return Image.new("RGB", (128, 128), colour)
+
+
+def feature(name, image, seen=None):
+    return tastes.features(image, seen or verdict(dog=0.9))[tastes.FEATURES.index(name)]
+
+
+def test_features_measure_what_their_names_say():
+    assert feature("saturation", plain("red")) == 1 and feature("saturation", plain("grey")) == 0
+    assert feature("orange", plain((255, 128, 0))) == 1 and feature("orange", plain((0, 128, 255))) == 0
+    assert feature("brightness", plain("white")) == 1 and feature("brightness", plain("black")) == 0
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 255, (128, 128, 3), dtype=np.uint8))
+    assert feature("detail", noise) > feature("detail", noise.filter(ImageFilter.GaussianBlur(3))) > feature("detail", plain("red"))
+    bars = Image.fromarray(np.tile(np.where(np.arange(128) % 16 < 8, 0, 255).astype(np.uint8), (128, 1)))
+    assert feature("order", bars) > 0.99 > 0.6 > feature("order", noise) > feature("order", bars.rotate(45).crop((32, 32, 96, 96)))
+    assert feature("people", plain("red"), verdict(man=0.7)) == 0.7
+    assert feature("threat", plain("red"), verdict(tiger=0.5, crocodile=0.25)) > 0.74
+    assert feature("novelty", plain("red"), verdict(tiger=0.5, dog=0.5)) == 1
+    assert feature("novelty", plain("red"), verdict(tiger=1.0)) == pytest.approx(0, abs=1e-6)
+    assert feature("novelty", plain("red"), verdict()) < 0.01  # neither this nor that is not a hybrid
+
+
+@pytest.mark.parametrize("link", tastes.LINKS, ids=lambda link: f"{link.trait}-{link.feature}")
+def test_each_link_acts_with_its_sign_and_size(link):
+    found = SCALE["mean"].copy()
+    found[tastes.FEATURES.index(link.feature)] += SCALE["std"][0]  # one standard deviation more
+    more = Persona(**(dict(zip(TRAITS, AVERAGE.vector)) | {link.trait: 0.9}))
+    assert tastes.preference(found, more) - tastes.preference(found, AVERAGE) == pytest.approx(
+        np.clip(0.75 + tastes.GAIN * 0.8 * link.weight, 0.3, 1) - 0.75
+    )
+
+
+def test_links_are_known_names_used_once_and_have_a_source():
+    pairs = [(link.trait, link.feature) for link in tastes.LINKS]
+    assert len(set(pairs)) == len(pairs) and {f for _, f in pairs} == set(tastes.FEATURES)
+    assert {link.evidence for link in tastes.LINKS} == {"attributed", "self", "sign"}
+    assert all(abs(link.weight) == 0.3 for link in tastes.LINKS if link.evidence == "sign")
+
+
+def test_quality_is_fidelity_to_the_prompt_times_sharpness():
+    rng = np.random.default_rng(0)
+    sharp = Image.fromarray(rng.integers(0, 255, (128, 128, 3), dtype=np.uint8))
+    seen = verdict("bush", tiger=0.81)
+    assert tastes.quality(sharp, seen, "A tiger sits in front of a bush") == pytest.approx(0.9)
+    assert tastes.quality(plain("red"), seen, "A tiger sits in front of a bush") == pytest.approx(0.45)
+    assert tastes.quality(sharp, seen, "a tiger on the beach") == 0
+    assert tastes.quality(sharp, seen, "a dog in front of a bush") < 0.1
+    assert tastes.quality(sharp, seen, "something nice") == pytest.approx(0.9)  # it names nothing that could be missing
+
+
+@pytest.mark.parametrize("index", range(40))
+def test_what_a_caption_asks_for_is_read_back(index):
+    drawn = scenes.scene(8, index)
+    name, place = tastes.asked_for(drawn.caption)
+    assert (name, place) == (drawn.object, drawn.place)
+
+
+def test_ratings_are_quality_times_preference():
+    class Seer:
+        def verdicts(self, images):
+            return [verdict("bush", tiger=0.81) for _ in images]
+
+    people = [AVERAGE, Persona.named("GA1"), Persona.named("GA2")]
+    image = plain((200, 100, 30))
+    table = tastes.ratings([image, image], ["a tiger in front of a bush", "a tiger"], people, Seer())
+    found = tastes.features(image, verdict("bush", tiger=0.81))
+    assert table.shape == (2, 3) and len(set(table[0])) == 3
+    assert table[0] == pytest.approx([0.45 * tastes.preference(found, person) for person in people])
