@@ -157,36 +157,35 @@ def compose(
         canvas = canvas.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     floor = rng.uniform(108, 122)
     if relation == "alone":
-        boxes = [_put(canvas, rng, name, style, int(rng.integers(9, 12)), rng.uniform(48, 80), floor)]
+        boxes = [_put(canvas, name, style, int(rng.integers(9, 12)), rng.uniform(48, 80), floor)]
     elif relation == "under":
         boxes = [
-            _put(canvas, rng, second, style, 13, 64 + rng.uniform(-6, 6), floor - 8),
-            _put(canvas, rng, name, style, 6, 64 + rng.uniform(-14, 14), floor + 4),
+            _put(canvas, second, style, 13, 64 + rng.uniform(-6, 6), floor - 8),
+            _put(canvas, name, style, 6, 64 + rng.uniform(-14, 14), floor + 4),
         ]
     elif relation == "feeding":
-        boxes = [_put(canvas, rng, name, style, 9, 42 + rng.uniform(-3, 3), floor - 2)]
+        boxes = [_put(canvas, name, style, 9, 42 + rng.uniform(-3, 3), floor - 2)]
         for x in (84, 108)[: rng.integers(1, 3)]:
-            boxes.append(_put(canvas, rng, second, style, 4, x + rng.uniform(-3, 3), floor + 2))
+            boxes.append(_put(canvas, second, style, 4, x + rng.uniform(-3, 3), floor + 2))
     else:
         side = 1 if rng.random() < 0.5 else -1
         boxes = [
-            _put(canvas, rng, second, style, 7, 64 - side * 29, floor - 3),
-            _put(canvas, rng, name, style, 8, 64 + side * 29, floor),
+            _put(canvas, second, style, 7, 64 - side * 29, floor - 3),
+            _put(canvas, name, style, 8, 64 + side * 29, floor),
         ]
     light = np.array([1.0, 1.0, 1.0]) * rng.uniform(0.88, 1.06) + np.array([1.0, 0.2, -1.0]) * rng.normal(0, 0.025)
     return Image.fromarray(np.clip(np.asarray(canvas, np.float32) * light, 0, 255).astype(np.uint8)), tuple(boxes)
 
 
 def _put(
-    canvas: Image.Image, rng: np.random.Generator, name: str, style: str, cells: int, x: float, floor: float
+    canvas: Image.Image, name: str, style: str, cells: int, x: float, floor: float
 ) -> tuple[int, int, int, int]:
     """Draw one object, `cells` latent cells large, in the cell nearest to standing at (x, floor); returns its box.
 
-    On whole cells an object has the same latent wherever it stands, so that a small model can learn it sharply.
+    On whole cells an object has the same latent wherever it stands, and it is never mirrored: a small model then learns
+    it sharply, with one head.
     """
     sprite = sprites()[name, style]
-    if rng.random() < 0.5:
-        sprite = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     scale = cells * CELL / max(sprite.size)
     width, height = (max(1, round(side * scale)) for side in sprite.size)
     left, top = (CELL * round(v / CELL) for v in (x - width / 2, floor - height))

@@ -14,7 +14,6 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from ..devices import choose_device, choose_dtype, quiet
 from ..errors import InvalidArgument, ModelNotFound, UnreadableScore, UnsupportedModel, check_integer
-from ..paths import model_folder
 from .conversation import PROMPTS, Conversation
 from .persona import Persona
 
@@ -96,7 +95,7 @@ class PersonaAgent:
     def from_pretrained(
         cls, name: str | Path = "embedded", device: str | torch.device = "auto", dtype: str = "auto", **options
     ) -> PersonaAgent:
-        """Load "embedded", a folder, or a hub id; the other arguments are the constructor's.
+        """Load a folder or a hub id ("embedded" follows in a later edition); the other arguments are the constructor's.
 
         Raises:
             ModelNotFound: no such folder, an incomplete one, or a hub id that is neither cached nor reachable.
@@ -104,7 +103,9 @@ class PersonaAgent:
         if not isinstance(name, (str, Path)) or not str(name):
             raise InvalidArgument("name", name, "'embedded', a folder or a hub id")
         precision = choose_dtype(dtype, choose_device(device))
-        folder = model_folder("persona-agent") if name == "embedded" else Path(name).expanduser()
+        if name == "embedded":
+            raise ModelNotFound("this edition ships no persona agent of its own yet: pass the hub id or folder of a model")
+        folder = Path(name).expanduser()
         source = folder if folder.is_dir() else str(name)
         try:
             with quiet():

@@ -174,10 +174,13 @@ def test_lists_of_other_lengths_are_refused(agent, images):
         agent.scores(images, [GA1, GA2], "a dog")
 
 
-@pytest.mark.parametrize("name", ["/no/such/folder", "no-one/no-such-model"])
-def test_a_model_that_is_not_there(name, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("/no/such/folder", "neither a folder"), ("no-one/no-such-model", "neither a folder"), ("embedded", "no persona agent")],
+)
+def test_a_model_that_is_not_there(name, message, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(ModelNotFound, match="neither a folder"):
+    with pytest.raises(ModelNotFound, match=message):
         PersonaAgent.from_pretrained(name, device="cpu")
 
 
