@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,19 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
         for library in shown:
             library.enable_progress_bar()
+
+
+def keep_memory() -> None:
+    """Have glibc keep freed memory for the next allocation instead of giving it back; elsewhere nothing happens.
+
+    For the whole process. On a CPU, page faults otherwise take a quarter of the time of a denoising step.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(-4, 0)  # M_MMAP_MAX: large blocks too come from the heap
+    mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def choose_device(device: str | torch.device) -> torch.device:

@@ -11,6 +11,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
+from ..devices import keep_memory
 from ..errors import InvalidArgument
 from .schedule import Step, ddim_step
 
@@ -34,6 +35,8 @@ class Denoiser:
         self, pipeline: DiffusionPipeline, scheduler: DDIMScheduler, device: torch.device, dtype: torch.dtype
     ):
         self.scheduler, self.device = scheduler, device
+        if device.type == "cpu":
+            keep_memory()
         self._autocasts = device.type == "cpu" and dtype == torch.bfloat16
         self._dtype = torch.float32 if self._autocasts else dtype
         self.pipeline = pipeline.to(device)

@@ -3,9 +3,7 @@
 Stages: autoencoder, judge, generator, decoder (the autoencoder's, longer, for the latents that the generator learnt),
 evaluate; each resumes from its checkpoint (in $RLLI_WORK, by default
 ~/.cache/rlli) and exports to --output. To use every core:
-`torchrun --standalone --nproc-per-node 2 -m rlli_core.embedded generator`, with OMP_NUM_THREADS=1. With glibc,
-MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 keeps it from giving memory back at every step, which costs half the
-time otherwise.
+`torchrun --standalone --nproc-per-node 2 -m rlli_core.embedded generator`, with OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -26,6 +24,7 @@ import torch
 import torch.distributed as dist
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 
+from ..devices import keep_memory
 from ..paths import DATA
 from . import autoencoder, evaluate, generator, judge
 from .training import worker
@@ -44,6 +43,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="evaluate on a tenth of the images, for a look; do not commit that")
     parser.add_argument("--output", type=Path, default=DATA, help="where models/ and results/ are written")
     options = parser.parse_args()
+    keep_memory()
     if "RANK" in os.environ:
         dist.init_process_group("gloo")
     folder = options.output / "models"
