@@ -7,8 +7,9 @@ It makes the ratings that the embedded persona agent is taught with, and is the 
 Quality is measured on the picture. Preference is linear in the traits and in standardised features of the picture, with
 the signs and sizes of `LINKS`. Each of them has its source there, and what kind of evidence it is: in most, strangers
 *attributed* traits to people by the pictures these had picked as favourites. Correlations with the traits that people
-report of *themselves* are about .05 to .25, often not significant, and for colour they change sign between studies
-(book/tastes.md). So this is a model of what observers expect of a person, not of what that person likes.
+report of *themselves* are about .05 to .25, often not significant, and for colour they change sign between studies. None
+of the sizes could be checked at its primary source here, only abstracts; they stand as a review gives them. So this is a
+model of what observers expect of a person, not of what that person likes.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ LINKS = (
     Link("conscientiousness", "order", 0.23, "attributed", "segalin2017"),
     Link("extraversion", "order", -0.33, "attributed", "segalin2017"),
     Link("agreeableness", "threat", -0.30, "sign", "bresin2015"),
-    Link("neuroticism", "threat", -0.30, "sign", "walter2011"),
+    Link("neuroticism", "threat", -0.30, "sign", "reynaud2012"),
     Link("openness", "novelty", 0.30, "sign", "chamorro2009"),
     Link("agreeableness", "novelty", -0.30, "sign", "furnham2001"),
 )

@@ -4,6 +4,7 @@ from PIL import Image, ImageFilter
 
 from rlli_core.embedded import scenes, tastes
 from rlli_core.embedded.judge import Verdict
+from rlli_core.paths import DATA
 from rlli_core.qoe import Persona
 from rlli_core.qoe.persona import TRAITS
 
@@ -60,6 +61,8 @@ def test_links_are_known_names_used_once_and_have_a_source():
     assert len(set(pairs)) == len(pairs) and {f for _, f in pairs} == set(tastes.FEATURES)
     assert {link.evidence for link in tastes.LINKS} == {"attributed", "self", "sign"}
     assert all(abs(link.weight) == 0.3 for link in tastes.LINKS if link.evidence == "sign")
+    known = (DATA.parent / "book" / "references.bib").read_text()
+    assert all(f"{{{link.source}," in known for link in tastes.LINKS)
 
 
 def test_quality_is_fidelity_to_the_prompt_times_sharpness():
