@@ -29,7 +29,7 @@ from ..paths import DATA
 from . import autoencoder, evaluate, generator, judge
 from .training import worker
 
-STEPS = {"autoencoder": 1_300, "judge": 2_000, "generator": 11_000, "decoder": 1_500}
+STEPS = {"autoencoder": 3_500, "judge": 2_000, "generator": 7_000, "decoder": 1_500}  # about what the shipped models had
 
 
 def main() -> None:

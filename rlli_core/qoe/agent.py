@@ -172,15 +172,15 @@ class PersonaAgent:
 
     def _sample(self, logits: torch.Tensor, request: _Request, seed: int) -> str:
         """Sample an answer token by token until it holds a digit, and return it up to there."""
-        source, tokens = torch.Generator().manual_seed(seed), []
+        source, tokens, inputs = torch.Generator().manual_seed(seed), [], None
         while len(tokens) < LONGEST_ANSWER:
             tokens.append(int(torch.multinomial(logits.softmax(-1), 1, generator=source)))
             text = self.processor.tokenizer.decode(tokens)
             digit = next((i for i, letter in enumerate(text) if letter in RATINGS), None)
             if digit is not None:
                 return text[: digit + 1]
-            inputs = self._inputs([request])
-            inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([tokens], device=self.device)], 1)
+            inputs = inputs or self._inputs([request])
+            inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([tokens[-1:]], device=self.device)], 1)
             inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
             logits = self._logits(inputs)[0]
         raise UnreadableScore(f"the sampled answer {text!r} has no rating from 0 to 9")
