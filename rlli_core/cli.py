@@ -14,9 +14,10 @@ from . import checksums, notebooks, runs
 from .errors import InvalidArgument, RlliError, RunFailed
 from .paths import DATA
 
-# Models that can stand in for the embedded one: hub id -> size and licence.
+# Models that can stand in for the embedded ones: hub id -> size and licence.
 EXTERNAL_MODELS = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": "4 GB in 16-bit weights, CreativeML Open RAIL-M",
+    "llava-hf/llava-1.5-7b-hf": "14 GB in 16-bit weights, Llama 2 Community License; a persona agent",
 }
 
 
@@ -99,9 +100,9 @@ def models(args: argparse.Namespace) -> int:
         bad = [name for name in changed if name.startswith(f"models/{path.name}/")]
         print(f"{path.name}  embedded, {size / 1e6:.1f} MB, {'CHANGED: ' + ', '.join(bad) if bad else 'checksums agree'}")
     for hub_id, about in EXTERNAL_MODELS.items():
-        here = isinstance(try_to_load_from_cache(hub_id, "model_index.json"), str)
+        here = any(isinstance(try_to_load_from_cache(hub_id, name), str) for name in ("model_index.json", "config.json"))
         print(f"{hub_id}  external, {about}, {'downloaded' if here else f'not here; get it with: hf download {hub_id}'}")
-    print("Any other Stable-Diffusion-type pipeline works by its hub id or folder.")
+    print("Any other Stable-Diffusion-type pipeline, and any image-text-to-text model, works by its hub id or folder.")
     return 1 if changed else 0
 
 

@@ -33,12 +33,12 @@ def number(low: float, high: float = float("inf"), *, open_low: bool = False, op
     return partial(check_number, low=low, high=high, open_low=open_low, open_high=open_high)
 
 
-def text() -> Rule:
-    """A string that says something."""
+def text(*, empty: bool = False) -> Rule:
+    """A string, that says something unless it may be empty."""
 
     def check(name: str, value: object) -> str:
-        if not isinstance(value, str) or not value.strip():
-            raise InvalidArgument(name, value, "a non-empty string")
+        if not isinstance(value, str) or not (empty or value.strip()):
+            raise InvalidArgument(name, value, "a string" if empty else "a non-empty string")
         return value
 
     return check

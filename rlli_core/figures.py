@@ -154,3 +154,83 @@ def bep_by_power(power_dbw: np.ndarray, curves: Mapping[str, np.ndarray], marks:
     ax.set(xlabel="transmit power (dBW)", ylabel="bit error probability")
     ax.legend()
     return ax
+
+
+def scores_by_bep(scores: pd.DataFrame) -> Axes:
+    """Agents' scores against the bit error probability, a line for each person of an `agent_table`."""
+    ax = _canvas(1, 5.4)[0]
+    sns.lineplot(scores.dropna(subset="bep"), x="bep", y="score", hue="person", style="person", ax=ax, **_BAND)
+    shown = sorted(scores.bep.dropna().unique())
+    ax.set(xscale="log", xlabel="bit error probability (%)", ylabel="score", ylim=(0, 1), xticks=shown)
+    ax.set_xticklabels([f"{100 * bep:g}" for bep in shown])
+    ax.minorticks_off()
+    ax.legend(title=None, ncols=2)
+    return ax
+
+
+def scores_by_steps(scores: pd.DataFrame) -> np.ndarray:
+    """Agents' scores against device steps, a panel for each person and a line for each t0."""
+    people = scores.person.unique()
+    axes = _canvas(len(people), sharey=True)
+    for ax, name in zip(axes, people):
+        data = scores[scores.person == name]
+        data = data.assign(t0=data.shared_steps.astype(str))
+        sns.lineplot(data, x="device_steps", y="score", hue="t0", style="t0", ax=ax, **_BAND)
+        ax.set(xlabel="device steps $t_2$", ylabel="score", title=name, ylim=(0, 1))
+        ax.legend(title="shared steps $t_0$")
+    return axes
+
+
+def score_heat(*tables: pd.DataFrame, titles: Sequence[str] = (), signed: bool = False, size: float = 0.62) -> np.ndarray:
+    """Tables of scores in [0, 1], or of correlations in [-1, 1], as numbers on colour, side by side."""
+    rows, columns = max(map(len, tables)), max(table.shape[1] for table in tables)
+    axes = _canvas(len(tables), max(3.4, size * columns + 1.6), max(2.2, 0.42 * rows + 1.0))
+    look = {"cmap": "vlag", "vmin": -1, "vmax": 1} if signed else {"cmap": "viridis", "vmin": 0, "vmax": 1}
+    for i, (ax, table) in enumerate(zip(axes, tables)):
+        sns.heatmap(table, annot=True, fmt=".2f", annot_kws={"size": 8}, cbar=i == len(tables) - 1, ax=ax, **look)
+        ax.set(title=titles[i] if titles else "")
+        ax.tick_params(axis="y", rotation=0)
+        ax.tick_params(axis="x", rotation=30 if columns > 5 else 0)
+    return axes
+
+
+def score_clusters(scores: pd.DataFrame) -> Axes:
+    """Sampled scores as a cloud for each picture and agent; columns picture, person, score."""
+    ax, groups = _canvas(1, 6)[0], {"x": "picture", "y": "score", "hue": "person"}
+    sns.stripplot(scores, **groups, dodge=True, jitter=0.3, alpha=0.35, size=3, ax=ax)
+    spread = {"errorbar": "sd", "capsize": 0.08, "linestyle": "none", "markers": "D", "markersize": 4}
+    sns.pointplot(scores, **groups, **spread, dodge=0.4, ax=ax, legend=False)
+    ax.set(xlabel=None, ylabel="score", ylim=(-0.03, 1.03))
+    ax.legend(title=None)
+    return ax
+
+
+def score_maps(scores: pd.DataFrame, device: str = "t_1") -> np.ndarray:
+    """Mean scores over t0 and t_k, a row for each person and a column for each BEP, with the best plan marked."""
+    people, levels = scores.person.unique(), sorted(scores.bep.unique())
+    sns.set_theme("paper", "white", "colorblind", font_scale=1.0, rc={"figure.dpi": 130})
+    shape = dict(squeeze=False, layout="constrained", sharex=True, sharey=True)
+    figure, axes = plt.subplots(len(people), len(levels), figsize=(2.7 * len(levels) + 0.8, 2.4 * len(people) + 0.3), **shape)
+    for (r, c), ax in np.ndenumerate(axes):
+        part = scores[(scores.person == people[r]) & (scores.bep == levels[c])]
+        table = part.pivot_table(index="shared_steps", columns="device_steps", values="score").sort_index(ascending=False)
+        sns.heatmap(table, cmap="viridis", vmin=0, vmax=1, annot=True, fmt=".2f", annot_kws={"size": 7}, cbar=False, ax=ax)
+        best = np.unravel_index(np.argmax(table.to_numpy()), table.shape)
+        ax.add_patch(plt.Rectangle((best[1], best[0]), 1, 1, fill=False, edgecolor="crimson", linewidth=2))
+        ax.set(xlabel=f"device steps ${device}$" if r == len(people) - 1 else "")
+        ax.set(ylabel=f"{people[r]}\nshared steps $t_0$" if c == 0 else "")
+        ax.set_title(f"BEP {levels[c]:.1%}" if r == 0 else "", fontsize=10)
+        ax.tick_params(axis="y", rotation=0)
+    figure.colorbar(axes[0, 0].collections[0], ax=axes, label="score", shrink=0.7)
+    return axes
+
+
+def agreement_scatter(taught: pd.DataFrame, learnt: pd.DataFrame) -> Axes:
+    """Ratings by the trait model against those by the agent, a colour for each person (column)."""
+    ax = _canvas(1, 4.6, 4.0)[0]
+    pairs = taught.melt(var_name="person", value_name="taught").assign(learnt=learnt.melt().value)
+    sns.scatterplot(pairs, x="taught", y="learnt", hue="person", s=18, ax=ax)
+    ax.plot([0, 1], [0, 1], color="0.5", linewidth=1)
+    ax.set(xlabel="trait model", ylabel="agent", xlim=(0, 1), ylim=(0, 1))
+    ax.legend(title=None, fontsize=7, loc="upper left")
+    return ax

@@ -1,7 +1,7 @@
 """One round of the service, one call an arrow: the map of the package.
 
 prompt -> server denoises t0 shared steps -> latent becomes bits -> bits flip on a fading link -> each device denoises
-t_k steps towards its own prompt -> image -> measured score.
+t_k steps towards its own prompt -> image -> a persona agent scores it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from .records import Handoff, SplitPlan
 if TYPE_CHECKING:
     from .channel import Link
     from .diffusion.split import SplitDiffusion
-    from .embedded.judge import Judge, Verdict
+    from .qoe.agent import PersonaAgent, Score
+    from .qoe.persona import Persona
 
 STEP_ENERGY_MWH = (1.0, 2.0)
 """Energy of one denoising step on a phone, low and high, in mWh: the range the paper assumes in Sec. V-B1."""
@@ -27,20 +28,21 @@ STEP_ENERGY_MWH = (1.0, 2.0)
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """Everything one round made: the server's hand-off, what each device received, its image and the judge's verdict."""
+    """Everything one round made: the server's hand-off, and for each device what it received, its image and the score."""
 
     sent: Handoff
     received: tuple[Handoff, ...]
     images: tuple[Image.Image, ...]
-    verdicts: tuple[Verdict, ...]
+    scores: tuple[Score, ...]
 
 
 def serve(
     chain: SplitDiffusion,
     links: Sequence[Link],
-    judge: Judge,
+    agent: PersonaAgent,
     server_prompt: str,
     device_prompts: Sequence[str],
+    personas: Sequence[Persona],
     plan: SplitPlan,
     powers_w: Sequence[float],
     seed: int,
@@ -49,22 +51,24 @@ def serve(
 
     Args:
         links: one a device.
+        agent: plays each user in turn.
         device_prompts: one a device, as many as the plan has device steps.
+        personas: one a device, the user's.
         powers_w: transmit power P_k of each device's packet in watts.
         seed: of the initial noise; device k's bit flips take seed + k.
 
     Raises:
         InvalidArgument: unequal numbers of devices.
     """
-    counts = {len(links), len(device_prompts), len(plan.steps_per_device), len(powers_w)}
+    counts = {len(links), len(device_prompts), len(personas), len(plan.steps_per_device), len(powers_w)}
     if len(counts) != 1:
-        raise InvalidArgument("devices", sorted(counts), "one number: a link, prompt, step count and power a device")
+        raise InvalidArgument("devices", sorted(counts), "one number: a link, prompt, persona, step count and power a device")
     sent = chain.server_denoise(server_prompt, plan, seed)
     received = tuple(link.transmit(sent, power_w=p, seed=seed + k) for k, (link, p) in enumerate(zip(links, powers_w)))
     images = tuple(
         chain.device_denoise(got, prompt, plan, device=k) for k, (got, prompt) in enumerate(zip(received, device_prompts))
     )
-    return Round(sent, received, images, tuple(judge.verdicts(images)))
+    return Round(sent, received, images, tuple(agent.scores(images, personas, device_prompts)))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
@@ -14,13 +14,15 @@ from PIL import Image
 from . import figures
 from .channel import MODULATIONS, FisherSnedecorF, Link, dbw_to_w
 from .errors import RlliError
-from .qoe import psnr, ssim
+from .qoe import Persona, psnr, ssim
+from .qoe.persona import TRAITS, people
 from .records import SplitPlan
 from .round import STEP_ENERGY_MWH
 
 if TYPE_CHECKING:
     from .diffusion.split import SplitDiffusion
     from .embedded.judge import Judge
+    from .qoe.agent import PersonaAgent
 
 _BEPS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5)
 _WIDE = {"style": {"description_width": "9em"}, "layout": widgets.Layout(width="26em")}
@@ -37,11 +39,13 @@ def split_panel(
     bep: float = 0.0,
     seed: int = 0,
     max_steps: int = 12,
+    agent: PersonaAgent | None = None,
 ) -> widgets.VBox:
     """Sliders for t0, t_k, BEP, seed and both prompts over the pictures of one cut chain.
 
     Shown are the latent as the server sends it, as it arrives, the device's image, and the image an error-free link
-    would have given, with PSNR, SSIM, what the judge sees and the energy of the steps.
+    would have given, with PSNR, SSIM, what the judge sees and the energy of the steps; with an agent, a choice of people
+    from `data/personas.yaml` and their score.
     """
     controls = {
         "server_prompt": widgets.Text(server_prompt, description="server prompt", continuous_update=False, **_WIDE),
@@ -54,10 +58,14 @@ def split_panel(
         ),
         "seed": _slider(seed, 0, 99, "seed"),
     }  # fmt: skip
+    if agent is not None:
+        controls["person"] = widgets.Dropdown(options=list(people()), description="persona", **_WIDE)
     heads = ("sent", "received", "image", "image without bit errors")
     pictures = [widgets.Image(format="png", width=160, height=160) for _ in heads]
 
-    def update(server_prompt: str, device_prompt: str, shared_steps: int, device_steps: int, bep: float, seed: int) -> str:
+    def update(
+        server_prompt: str, device_prompt: str, shared_steps: int, device_steps: int, bep: float, seed: int, person: str = ""
+    ) -> str:
         plan = SplitPlan(shared_steps, device_steps)
         sent = chain.server_denoise(server_prompt, plan, seed)
         got = link.transmit(sent, bep=bep, seed=seed)
@@ -73,9 +81,34 @@ def split_panel(
             f"{got.link.payload_bits} bits flipped · the judge sees "
             + ", ".join(f"{name} {p:.0%}" for name, p in seen)
             + f" · device energy {low:.0f}–{high:.0f} mWh"
+            + (f" · {person} scores {agent.score(image, Persona.named(person), device_prompt).value:.2f}" if person else "")
         )
 
     return _panel(controls, [_captioned(p, h) for p, h in zip(pictures, heads)], update)
+
+
+def persona_panel(
+    agent: PersonaAgent, images: Sequence[Image.Image], prompts: Sequence[str], persona: Persona
+) -> widgets.VBox:
+    """Sliders for the five traits over pictures whose scores follow them, each for its own prompt."""
+    controls = {
+        trait: widgets.FloatSlider(value, min=0, max=1, step=0.05, description=trait, continuous_update=False, **_WIDE)
+        for trait, value in zip(TRAITS, persona.vector)
+    }
+    notes = [widgets.Label() for _ in images]
+
+    def update(**traits: float) -> str:
+        scores = agent.scores(images, Persona(**traits), prompts)
+        for note, score in zip(notes, scores):
+            note.value = f"{score.value:.2f} {'●' * round(10 * score.value)}"
+        best = max(range(len(images)), key=lambda i: scores[i].value)
+        return f"This person likes best: {prompts[best]}"
+
+    shown = [
+        widgets.VBox([widgets.Image(value=_png(image), format="png", width=130, height=130), widgets.Label(text), note])
+        for image, text, note in zip(images, prompts, notes)
+    ]
+    return _panel(controls, shown, update)
 
 
 def link_panel(severity: float, shadowing: float, power_dbw: float, gain_db: float) -> widgets.VBox:

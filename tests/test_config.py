@@ -56,3 +56,10 @@ def test_a_notebooks_namespace_is_read_on_the_first_and_on_later_runs():
 
 def test_imported_constants_are_not_parameters():
     assert NotebookConfig.of({"seed": 7, "PAPER_POWERS": (18, 21)}, seed=whole(0)).seed == 7
+
+
+def test_a_text_may_be_allowed_to_be_empty():
+    assert text(empty=True)("folder", "") == ""
+    for rule, value in ((text(), " "), (text(empty=True), None)):
+        with pytest.raises(InvalidArgument, match="folder"):
+            rule("folder", value)

@@ -71,3 +71,55 @@ def test_every_line_figure_has_labelled_axes_and_a_legend():
     ]
     for ax in made:
         assert ax.get_xlabel() and ax.get_ylabel() and ax.get_legend().get_texts()
+
+
+def opinions():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"person": who, "shared_steps": t0, "device_steps": t, "bep": bep, "seed": seed, "score": rng.random()}
+        for who in ("GA1", "GA2") for t0 in (2, 3) for t in (4, 6, 8) for bep in (0.01, 0.1) for seed in range(3)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_score_lines_run_through_the_means_of_each_person():
+    table = opinions()
+    ax = figures.scores_by_bep(table)
+    means = table.groupby(["person", "bep"]).score.mean()
+    drawn = [list(line.get_ydata()) for line in ax.lines if len(line.get_ydata()) == 2]
+    assert drawn[0] == pytest.approx(list(means["GA1"])) and drawn[1] == pytest.approx(list(means["GA2"]))
+    panels = figures.scores_by_steps(table)
+    assert [panel.get_title() for panel in panels] == ["GA1", "GA2"]
+    lines = [list(line.get_ydata()) for line in panels[1].lines if len(line.get_ydata()) == 3]
+    expected = table[(table.person == "GA2") & (table.shared_steps == 2)].groupby("device_steps").score.mean()
+    assert lines[0] == pytest.approx(list(expected))
+
+
+def test_heat_maps_show_their_numbers():
+    table = pd.DataFrame({"a": [0.25, 0.5], "b": [0.75, 1.0]}, ["x", "y"])
+    axes = figures.score_heat(table, table.T, titles=["one", "other"])
+    assert [ax.get_title() for ax in axes] == ["one", "other"]
+    assert [text.get_text() for text in axes[0].texts] == ["0.25", "0.75", "0.50", "1.00"]
+    assert [text.get_text() for text in axes[1].texts] == ["0.25", "0.50", "0.75", "1.00"]
+
+
+def test_score_maps_mark_the_best_plan():
+    table = opinions()
+    axes = figures.score_maps(table)
+    assert axes.shape == (2, 2) and [ax.get_title() for ax in axes[0]] == ["BEP 1.0%", "BEP 10.0%"]
+    means = table[(table.person == "GA1") & (table.bep == 0.1)].groupby(["shared_steps", "device_steps"]).score.mean()
+    t0, t1 = means.idxmax()
+    mark = axes[0, 1].patches[0]
+    assert (mark.get_x(), mark.get_y()) == ([4, 6, 8].index(t1), [3, 2].index(t0))
+
+
+def test_clusters_and_agreement_have_a_point_for_every_score():
+    rng = np.random.default_rng(0)
+    sampled = pd.DataFrame(
+        [{"picture": k, "person": who, "score": rng.random()} for k in "AB" for who in ("GA1", "GA2") for _ in range(7)]
+    )
+    ax = figures.score_clusters(sampled)
+    assert sum(len(cloud.get_offsets()) for cloud in ax.collections) >= 28
+    taught = pd.DataFrame(rng.random((5, 2)), columns=["GA1", "GA2"])
+    points = figures.agreement_scatter(taught, taught / 2).collections[0].get_offsets()
+    assert len(points) == 10 and np.allclose(points[:, 1], points[:, 0] / 2)

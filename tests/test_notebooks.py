@@ -66,3 +66,9 @@ def test_profiles_name_real_notebooks_and_parameters(profile):
         executed = notebooks.with_parameters(notebook, values)  # refuses an unknown name and another type
         if profile == "smoke":
             assert executed.cells == notebook.cells, f"{name} does not carry the smoke values; run `make notebooks`"
+
+
+def test_where_an_agent_scores_the_page_says_what_it_is(notebook, code):
+    if any("PersonaAgent" in cell.source for cell in code):
+        prose = " ".join(" ".join(c.source for c in notebook.cells if c.cell_type == "markdown").split())
+        assert "not a human" in prose and "published correlations" in prose and "emergent behaviour" in prose

@@ -1,9 +1,13 @@
 import ipywidgets
+import numpy as np
 import pytest
+from PIL import Image
 
-from rlli_core import Link
+from rlli_core import Link, Persona, PersonaAgent
 from rlli_core.embedded.judge import Judge, build
-from rlli_core.widgets import link_panel, split_panel
+from rlli_core.widgets import link_panel, persona_panel, split_panel
+
+from .qoe import models
 
 
 def by_description(panel, text):
@@ -48,3 +52,29 @@ def test_more_power_means_fewer_bit_errors():
     rate = [float(text.rsplit(" ", 1)[1].rstrip("%")) for text in (low, panel.children[2].value)]
     assert rate[1] < rate[0] / 2
     assert pictures(panel) != before
+
+
+def test_with_an_agent_the_panel_tells_the_score_of_whoever_is_chosen(chain):
+    agent = PersonaAgent(*models.llava(), device="cpu", least_mass=0)
+    panel = split_panel(chain, Link(), Judge(build()), "a", "b", 2, 3, agent=agent)
+    first = panel.children[2].value
+    assert "GA1 scores 0." in first
+    by_description(panel, "persona").value = "user 2"
+    assert "user 2 scores 0." in panel.children[2].value
+    assert first.split("scores")[1] != panel.children[2].value.split("scores")[1]
+
+
+def test_every_trait_slider_changes_the_scores():
+    agent = PersonaAgent(*models.llava(), device="cpu", least_mass=0)
+    rng = np.random.default_rng(0)
+    images = [Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)) for _ in range(2)]
+    calls, whole = [], agent.scores
+    agent.scores = lambda *given: calls.append(given[1]) or whole(*given)
+    panel = persona_panel(agent, images, ["a dog", "a cat"], Persona.named("GA1"))
+    notes = [box.children[2].value for box in panel.children[1].children]
+    assert [float(note.split()[0]) for note in notes] == pytest.approx(
+        [score.value for score in whole(images, Persona.named("GA1"), ["a dog", "a cat"])], abs=0.006
+    )
+    for trait in Persona.named("GA1").levels:
+        by_description(panel, trait).value = 0.5
+        assert getattr(calls[-1], trait) == 0.5

@@ -1,8 +1,8 @@
 """Make the embedded models: `python -m rlli_core.embedded all`.
 
 Stages: autoencoder, judge, generator, decoder (the autoencoder's, longer, for the latents that the generator learnt),
-evaluate; each resumes from its checkpoint (in $RLLI_WORK, by default
-~/.cache/rlli) and exports to --output. To use every core:
+evaluate, agent (the persona agent), evaluate-agent, prompts (`data/prompts.yaml`); each training resumes from its checkpoint
+(in $RLLI_WORK, by default ~/.cache/rlli), and all write to --output. To use every core:
 `torchrun --standalone --nproc-per-node 2 -m rlli_core.embedded generator`, with OMP_NUM_THREADS=1.
 """
 
@@ -25,17 +25,20 @@ import torch.distributed as dist
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 
 from ..devices import keep_memory
+from ..diffusion.split import SplitDiffusion
 from ..paths import DATA
-from . import autoencoder, evaluate, generator, judge
+from ..qoe.agent import PersonaAgent
+from . import autoencoder, evaluate, generator, judge, persona_agent, prompts
 from .training import worker
 
-STEPS = {"autoencoder": 3_500, "judge": 2_000, "generator": 7_000, "decoder": 1_500}  # about what the shipped models had
+STEPS = {"autoencoder": 3_500, "judge": 2_000, "generator": 7_000, "decoder": 1_500, "agent": 2_200}  # about the shipped
+ORDER = ("autoencoder", "judge", "generator", "decoder", "evaluate", "agent", "evaluate-agent", "prompts")
 
 
 def main() -> None:
     """Run the stages named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m rlli_core.embedded", description=__doc__.splitlines()[0])
-    parser.add_argument("stage", choices=[*STEPS, "evaluate", "all"])
+    parser.add_argument("stage", choices=[*ORDER, "all"])
     parser.add_argument("--steps", type=int, help=f"length of the training schedule (default {STEPS})")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes; resumable")
     parser.add_argument("--seed", type=int, default=0)
@@ -47,15 +50,15 @@ def main() -> None:
     if "RANK" in os.environ:
         dist.init_process_group("gloo")
     folder = options.output / "models"
-    for stage in [*STEPS, "evaluate"] if options.stage == "all" else [options.stage]:
+    for stage in ORDER if options.stage == "all" else [options.stage]:
         budget = {
             "steps": options.steps or STEPS.get(stage, 0),
             "seed": options.seed,
             "stop_at": time.time() + 60 * options.minutes,
         }
-        if stage == "evaluate":
+        if stage not in STEPS:
             if worker() == 0:
-                report(options.output, 10 if options.quick else 1)
+                REPORTS[stage](options.output, 10 if options.quick else 1)
             continue
         trained = train(stage, folder, options.go_on, **budget)
         if worker() == 0:
@@ -67,6 +70,10 @@ def train(stage: str, folder: Path, go_on: bool, **budget) -> Callable[[], None]
     vae_folder = folder / "embedded-sd" / "vae"
     if stage == "judge":
         return partial(judge.train(**budget)[0].save, folder / "judge")
+    if stage == "agent":
+        model, steps = persona_agent.train(**budget)
+        done = {"steps": steps, "schedule_steps": budget["steps"], "seed": budget["seed"], "command": " ".join(sys.orig_argv[1:])}
+        return partial(persona_agent.save, model, persona_agent.CHOSEN, folder / "persona-agent", done)
     if stage == "autoencoder" and not go_on:
         return exporter(autoencoder.train(**budget)[0], vae_folder)
     vae = AutoencoderTiny.from_pretrained(vae_folder, torch_dtype=torch.float32)
@@ -106,18 +113,45 @@ def report(output: Path, divide: int) -> None:
         ),
         "speed": evaluate.speed(pipeline, **measure),
     }
+    write(output / "results" / "embedded.json", numbers, "evaluate")
+
+
+def report_agent(output: Path, divide: int) -> None:
+    """Measure the persona agent and write `results/persona_agent.json`; numbers of the candidates in it stay."""
+    agent = PersonaAgent.from_pretrained(output / "models" / "persona-agent")
+    chain = SplitDiffusion.from_pretrained(output / "models" / "embedded-sd")
+    the_judge = judge.Judge.from_pretrained(output / "models" / "judge")
+    path = output / "results" / "persona_agent.json"
+    numbers = {
+        "training": json.loads((output / "models" / "persona-agent" / "training.json").read_text()),
+        "agreement": evaluate.agreement(agent, the_judge, chain, 400 // divide, 40 // divide),
+        "descriptions": evaluate.descriptions(agent, 500 // divide),
+        "speed": {"milliseconds": evaluate.rating_speed(agent), "weights": agent.model.num_parameters()},
+        "candidates": json.loads(path.read_text())["candidates"] if path.exists() else {},
+    }
+    write(path, numbers, "evaluate-agent")
+
+
+def write_prompts(output: Path, divide: int) -> None:
+    """Write `prompts.yaml`: objects, prompts that combine them, and the groups of similar prompts."""
+    chain = SplitDiffusion.from_pretrained(output / "models" / "embedded-sd")
+    prompts.write(output / "prompts.yaml", chain, seeds=max(1, 4 // divide))
+
+
+def write(path: Path, numbers: dict, stage: str) -> None:
+    """Write measured numbers with where they come from."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=DATA.parent).stdout.strip()
     provenance = {
-        "command": "python -m rlli_core.embedded evaluate",
+        "command": f"python -m rlli_core.embedded {stage}",
         "commit": commit,
         "date": time.strftime("%Y-%m-%d"),
         "machine": platform.machine(),
         "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
     }
-    path = output / "results" / "embedded.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(numbers | {"provenance": provenance}, indent=2) + "\n")
     print(path.read_text())
 
 
+REPORTS = {"evaluate": report, "evaluate-agent": report_agent, "prompts": write_prompts}
 main()

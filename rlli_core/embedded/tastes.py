@@ -90,7 +90,7 @@ def features(image: Image.Image, verdict: Verdict) -> np.ndarray:
     """
     hue, saturation, value = (np.asarray(channel, np.float32) / 255 for channel in image.convert("HSV").split())
     orange = (np.abs(hue - 30 / 360) < 15 / 360) & (saturation > 0.35) & (value > 0.35)
-    across, down = (ndimage.sobel(_grey(image), axis) / 8 for axis in (1, 0))
+    across, down = _slopes(image)
     strength = np.hypot(across, down)
     straight = np.maximum(np.abs(across), np.abs(down)) > 4 * np.minimum(np.abs(across), np.abs(down))  # within 14 degrees
     first, second = sorted(verdict.objects.values())[:-3:-1]
@@ -106,21 +106,31 @@ def features(image: Image.Image, verdict: Verdict) -> np.ndarray:
     ])  # fmt: skip
 
 
-def quality(image: Image.Image, verdict: Verdict, prompt: str) -> float:
+def quality(verdict: Verdict, made: float, prompt: str) -> float:
     """How well a picture is made and shows what was asked for, in [0, 1].
 
     The geometric mean of the judge's probabilities of the object and of the scene that `prompt` names (of the likeliest
-    where it names none), times a factor from 0.5 to 1 that grows with sharpness.
+    where it names none), times `made`, the picture's `workmanship`.
     """
     name, place = asked_for(prompt)
     shown = verdict.objects[name] if name else max(verdict.objects.values())
     where = verdict.places[place] if place else max(verdict.places.values())
-    return float(np.sqrt(shown * where) * (0.5 + 0.5 * sharpness(image)))
+    return float(np.sqrt(shown * where) * made)
+
+
+def workmanship(image: Image.Image) -> float:
+    """How sharp and how free of noise, in [0.25, 1]: each of the two halves it at the worst."""
+    return (0.5 + 0.5 * sharpness(image)) * (1 - 0.5 * noise(image))
 
 
 def sharpness(image: Image.Image) -> float:
-    """In [0, 1]: the spread of the second derivative, 1 at the median of rendered scenes and above."""
-    return float(min(1.0, ndimage.laplace(_grey(image)).std() / scale()["laplacian"]))
+    """In [0, 1]: the steepness of the steepest fiftieth of the pixels, 1 at the median of rendered scenes and above."""
+    return float(min(1.0, _edge(image) / scale()["edge"]))
+
+
+def noise(image: Image.Image) -> float:
+    """In [0, 1]: the spread within the calmest cells, 0 at the median of rendered scenes, 1 at eight times that."""
+    return float(np.clip(np.log2(max(_calm(image), 1e-6) / scale()["calm"]) / 3, 0, 1))
 
 
 def asked_for(prompt: str) -> tuple[str | None, str | None]:
@@ -135,31 +145,46 @@ def asked_for(prompt: str) -> tuple[str | None, str | None]:
     return (min(named)[1] if named else None), (places[0] if places else None)
 
 
-def preference(found: np.ndarray, persona: Persona) -> float:
-    """In [0.3, 1]: the taste of `persona` for a picture with these `features`."""
+def preference(found: np.ndarray, traits: np.ndarray) -> np.ndarray:
+    """In [0.3, 1]: the taste of people with `traits` (..., 5) for pictures with these `features` (..., 8)."""
     normal = np.clip((found - scale()["mean"]) / scale()["std"], -2, 2)
-    return float(np.clip(0.75 + GAIN * (2 * np.array(persona.vector) - 1) @ weights() @ normal, 0.3, 1))
+    return np.clip(0.75 + GAIN * np.einsum("...t,tf,...f", 2 * np.asarray(traits) - 1, weights(), normal), 0.3, 1)
 
 
 def ratings(images: Sequence[Image.Image], prompts: Sequence[str], personas: Sequence[Persona], judge: Judge) -> np.ndarray:
     """The trait model's rating of every picture by every persona, shape (I, P), in [0, 1]."""
     verdicts = judge.verdicts(images)
-    made = [quality(i, v, p) for i, v, p in zip(images, verdicts, prompts)]
-    found = [features(i, v) for i, v in zip(images, verdicts)]
-    return np.array([[q * preference(f, persona) for persona in personas] for q, f in zip(made, found)])
+    made = np.array([quality(v, workmanship(i), p) for i, v, p in zip(images, verdicts, prompts)])
+    found = np.array([features(i, v) for i, v in zip(images, verdicts)])
+    return made[:, None] * preference(found[:, None], np.array([persona.vector for persona in personas]))
 
 
 @cache
 def scale(count: int = 400, seed: int = 20_000) -> dict[str, np.ndarray | float]:
-    """Mean and spread of the features, and the median sharpness, over rendered scenes that no data set uses."""
+    """Mean and spread of the features, median edge and calm, over rendered scenes that no data set uses."""
     drawn = [scenes.scene(seed, i, "all").image for i in range(count)]
     found = np.array([features(i, v) for i, v in zip(drawn, Judge.from_pretrained().verdicts(drawn))])
     return {
         "mean": found.mean(0),
         "std": found.std(0),
-        "laplacian": float(np.median([ndimage.laplace(_grey(i)).std() for i in drawn])),
+        "edge": float(np.median([_edge(i) for i in drawn])),
+        "calm": float(np.median([_calm(i) for i in drawn])),
     }
 
 
-def _grey(image: Image.Image) -> np.ndarray:
-    return np.asarray(image.convert("L"), np.float32) / 255
+def _slopes(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    """Brightness per pixel, across and down."""
+    grey = np.asarray(image.convert("L"), np.float32) / 255
+    return ndimage.sobel(grey, 1) / 8, ndimage.sobel(grey, 0) / 8
+
+
+def _edge(image: Image.Image) -> float:
+    return float(np.percentile(np.hypot(*_slopes(image)), 98))
+
+
+def _calm(image: Image.Image) -> float:
+    """Spread of the colours in cells of 8x8 pixels: that of the cell at the lowest fifth."""
+    pixels = np.asarray(image.convert("RGB"), np.float32) / 255
+    height, width = (side // scenes.CELL for side in pixels.shape[:2])
+    cells = pixels[: height * scenes.CELL, : width * scenes.CELL].reshape(height, scenes.CELL, width, scenes.CELL, 3)
+    return float(np.percentile(cells.std((1, 3)).mean(-1), 20))

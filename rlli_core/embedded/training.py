@@ -150,7 +150,7 @@ def descents(model: torch.nn.Module, lr: float, weight_decay: float, muon: bool)
     Muon is not for embeddings and for the first and last layer, nor for vectors.
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    outer = ("embedding", "conv_in", "conv_out")
+    outer = ("embed", "conv_in", "conv_out", "lm_head", "bias_table")
     inner = [p for name, p in named if muon and p.ndim > 1 and not any(word in name for word in outer)]
     rest = [p for _, p in named if not any(p is q for q in inner)]
     found = [torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)]
@@ -196,6 +196,7 @@ def share(batch: int) -> int:
 def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
     """Replace each gradient by its mean over the workers."""
     if dist.is_initialized():
+        parameters = [p for p in parameters if p.grad is not None]  # some are not used, the same ones in every worker
         flat = torch.cat([p.grad.reshape(-1) for p in parameters])
         dist.all_reduce(flat)
         flat /= workers()

@@ -6,10 +6,10 @@ The agent is loaded on first use, since it brings transformers with it.
 from importlib import import_module
 
 from .fidelity import psnr, ssim
-from .measured import score_table
+from .measured import agent_table, score_table
 from .persona import Persona
 
-__all__ = ["Persona", "PersonaAgent", "psnr", "score_table", "ssim"]
+__all__ = ["Persona", "PersonaAgent", "agent_table", "psnr", "score_table", "ssim"]
 
 
 def __getattr__(name: str) -> object:

@@ -14,13 +14,16 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from ..devices import choose_device, choose_dtype, quiet
 from ..errors import InvalidArgument, ModelNotFound, UnreadableScore, UnsupportedModel, check_integer
+from ..paths import model_folder
 from .conversation import PROMPTS, Conversation
 from .persona import Persona
 
 RATINGS = "0123456789"
 OPENING = "Rating: "  # of the agent's answer, put into its mouth
 LONGEST_ANSWER = 8  # tokens of a sampled answer within which a rating must come
+LONGEST_DESCRIPTION = 40  # tokens
 KEPT_PREFIXES = 8  # personas whose part of the conversation stays computed
+_NOBODY = Persona(0.5, 0.5, 0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class PersonaAgent:
     def from_pretrained(
         cls, name: str | Path = "embedded", device: str | torch.device = "auto", dtype: str = "auto", **options
     ) -> PersonaAgent:
-        """Load a folder or a hub id ("embedded" follows in a later edition); the other arguments are the constructor's.
+        """Load a folder, a hub id, or "embedded", the agent in `data/models`; the other arguments are the constructor's.
 
         Raises:
             ModelNotFound: no such folder, an incomplete one, or a hub id that is neither cached nor reachable.
@@ -103,9 +106,7 @@ class PersonaAgent:
         if not isinstance(name, (str, Path)) or not str(name):
             raise InvalidArgument("name", name, "'embedded', a folder or a hub id")
         precision = choose_dtype(dtype, choose_device(device))
-        if name == "embedded":
-            raise ModelNotFound("this edition ships no persona agent of its own yet: pass the hub id or folder of a model")
-        folder = Path(name).expanduser()
+        folder = model_folder("persona-agent") if name == "embedded" else Path(name).expanduser()
         source = folder if folder.is_dir() else str(name)
         try:
             with quiet():
@@ -153,6 +154,25 @@ class PersonaAgent:
         keys = [(id(request.image), request.persona, request.prompt) for request in requests]
         answers = self._answers(dict(zip(keys, requests)))
         return [self._score(answers[key], request, seed) for key, request, seed in zip(keys, requests, seeds)]
+
+    def describe(self, image: Image.Image) -> str:
+        """Return in words what the model sees on `image`, as itself and without a persona."""
+        return self.descriptions([image])[0]
+
+    @torch.no_grad()
+    def descriptions(self, images: Sequence[Image.Image]) -> list[str]:
+        """Return one description an image: the likeliest word after word, the same every time."""
+        text = self.processor.apply_chat_template(self.conversation.description(), add_generation_prompt=True, tokenize=False)
+        told = []
+        for some in _batches([_request(image, _NOBODY, "").image.convert("RGB") for image in images], self.batch_size):
+            inputs = self.processor(
+                images=[[image] for image in some], text=[text] * len(some), padding=True, padding_side="left",
+                return_tensors="pt",
+            ).to(self.device)  # fmt: skip
+            inputs = {k: v.to(self.model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+            out = self.model.generate(**inputs, max_new_tokens=LONGEST_DESCRIPTION, do_sample=False)
+            told += self.processor.tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        return [text.strip() for text in told]
 
     def _score(self, logits: torch.Tensor, request: _Request, seed: int | None) -> Score:
         chances = logits.softmax(-1)[self._rating_tokens]
@@ -239,7 +259,7 @@ class PersonaAgent:
 
     def _find_ratings(self) -> tuple[torch.Tensor, int]:
         """Tokens that write the ratings after `OPENING`, and how many tokens of `OPENING` itself they replace."""
-        text, tokenizer = self._text(Persona(0.5, 0.5, 0.5, 0.5, 0.5), ""), self.processor.tokenizer
+        text, tokenizer = self._text(_NOBODY, ""), self.processor.tokenizer
         without = tokenizer(text).input_ids
         written = [tokenizer(text + digit).input_ids for digit in RATINGS]
         shared = next((i for i, column in enumerate(zip(without, *written)) if len(set(column)) > 1), len(without))

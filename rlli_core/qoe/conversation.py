@@ -22,7 +22,7 @@ class Conversation:
     """The templates of one agent.
 
     Args:
-        folder: holds setup.j2, persona.j2 and question.j2; a model's folder may bring its own as `prompts/`.
+        folder: holds setup.j2, persona.j2, question.j2 and describe.j2; a model's folder may bring its own as `prompts/`.
         reserved: strings with a meaning to the model (its special tokens), taken out of a user's prompt.
     """
 
@@ -39,6 +39,10 @@ class Conversation:
             _turn("assistant", _text("Understood. Show me the picture.")),
             _turn("user", {"type": "image"}, _text(asked)),
         ]
+
+    def description(self) -> list[dict]:
+        """Return the conversation that asks, out of character, what a picture shows."""
+        return [_turn("user", {"type": "image"}, _text(self._render("describe.j2")))]
 
     def quoted(self, prompt: str) -> str:
         """Return a user's prompt as data: one line, of bounded length, without anything that could pass for markup."""

@@ -9,7 +9,7 @@ from rlli_core.qoe import Persona
 from rlli_core.qoe.persona import TRAITS
 
 AVERAGE = Persona(0.5, 0.5, 0.5, 0.5, 0.5)
-SCALE = {"mean": np.full(8, 0.5), "std": np.full(8, 0.25), "laplacian": 0.1}
+SCALE = {"mean": np.full(8, 0.5), "std": np.full(8, 0.25), "edge": 0.1, "calm": 0.01}
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def test_each_link_acts_with_its_sign_and_size(link):
     found = SCALE["mean"].copy()
     found[tastes.FEATURES.index(link.feature)] += SCALE["std"][0]  # one standard deviation more
     more = Persona(**(dict(zip(TRAITS, AVERAGE.vector)) | {link.trait: 0.9}))
-    assert tastes.preference(found, more) - tastes.preference(found, AVERAGE) == pytest.approx(
+    assert tastes.preference(found, more.vector) - tastes.preference(found, AVERAGE.vector) == pytest.approx(
         np.clip(0.75 + tastes.GAIN * 0.8 * link.weight, 0.3, 1) - 0.75
     )
 
@@ -65,15 +65,27 @@ def test_links_are_known_names_used_once_and_have_a_source():
     assert all(f"{{{link.source}," in known for link in tastes.LINKS)
 
 
-def test_quality_is_fidelity_to_the_prompt_times_sharpness():
-    rng = np.random.default_rng(0)
-    sharp = Image.fromarray(rng.integers(0, 255, (128, 128, 3), dtype=np.uint8))
+def test_quality_is_fidelity_to_the_prompt_times_workmanship():
     seen = verdict("bush", tiger=0.81)
-    assert tastes.quality(sharp, seen, "A tiger sits in front of a bush") == pytest.approx(0.9)
-    assert tastes.quality(plain("red"), seen, "A tiger sits in front of a bush") == pytest.approx(0.45)
-    assert tastes.quality(sharp, seen, "a tiger on the beach") == 0
-    assert tastes.quality(sharp, seen, "a dog in front of a bush") < 0.1
-    assert tastes.quality(sharp, seen, "something nice") == pytest.approx(0.9)  # it names nothing that could be missing
+    assert tastes.quality(seen, 1.0, "A tiger sits in front of a bush") == pytest.approx(0.9)
+    assert tastes.quality(seen, 0.5, "A tiger sits in front of a bush") == pytest.approx(0.45)
+    assert tastes.quality(seen, 1.0, "a tiger on the beach") == 0
+    assert tastes.quality(seen, 1.0, "a dog in front of a bush") < 0.1
+    assert tastes.quality(seen, 1.0, "something nice") == pytest.approx(0.9)  # it names nothing that could be missing
+
+
+def test_workmanship_falls_with_blur_and_with_noise():
+    rng = np.random.default_rng(0)
+    drawn = np.full((128, 128, 3), 60, np.uint8)
+    drawn[32:96, 32:96] = 200
+    sharp = Image.fromarray(drawn)
+    noisy = [Image.fromarray(np.clip(drawn + rng.normal(0, s, drawn.shape), 0, 255).astype(np.uint8)) for s in (4, 12, 40)]
+    assert tastes.sharpness(sharp) == 1 and tastes.noise(sharp) == 0 and tastes.workmanship(sharp) == 1
+    assert 0 < tastes.noise(noisy[0]) < tastes.noise(noisy[1]) < tastes.noise(noisy[2]) == 1
+    blurred = [tastes.workmanship(sharp.filter(ImageFilter.GaussianBlur(r))) for r in (0, 4, 8)]
+    assert blurred[0] > blurred[1] > blurred[2] >= 0.5
+    assert tastes.workmanship(noisy[2]) == pytest.approx(0.5)  # noise has sharp edges: it halves, no more
+    assert tastes.workmanship(plain("grey")) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("index", range(40))
@@ -93,4 +105,4 @@ def test_ratings_are_quality_times_preference():
     table = tastes.ratings([image, image], ["a tiger in front of a bush", "a tiger"], people, Seer())
     found = tastes.features(image, verdict("bush", tiger=0.81))
     assert table.shape == (2, 3) and len(set(table[0])) == 3
-    assert table[0] == pytest.approx([0.45 * tastes.preference(found, person) for person in people])
+    assert table[0] == pytest.approx([0.45 * tastes.preference(found, person.vector) for person in people])

@@ -7,7 +7,7 @@ from PIL import Image
 
 from rlli_core.errors import InvalidArgument, ModelNotFound, UnreadableScore, UnsupportedModel
 from rlli_core.qoe import Persona, PersonaAgent
-from rlli_core.qoe.agent import OPENING
+from rlli_core.qoe.agent import LONGEST_DESCRIPTION, OPENING
 
 from . import models
 
@@ -176,7 +176,7 @@ def test_lists_of_other_lengths_are_refused(agent, images):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("/no/such/folder", "neither a folder"), ("no-one/no-such-model", "neither a folder"), ("embedded", "no persona agent")],
+    [("/no/such/folder", "neither a folder"), ("no-one/no-such-model", "neither a folder")],
 )
 def test_a_model_that_is_not_there(name, message, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -191,3 +191,21 @@ def test_a_folder_round_trips(tmp_path, images):
     expected = PersonaAgent(model, processor, device="cpu", least_mass=0).score(images[0], GA1, "a dog").value
     loaded = PersonaAgent.from_pretrained(tmp_path, device="cpu", least_mass=0)
     assert loaded.score(images[0], GA1, "a dog").value == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_description_is_the_likeliest_word_after_word(agent, images):
+    """Against the plain loop over whole conversations, one picture at a time."""
+    told = agent.descriptions(images)
+    assert told[0] == agent.describe(images[0]) and len(set(told)) > 1
+    text = agent.processor.apply_chat_template(agent.conversation.description(), add_generation_prompt=True, tokenize=False)
+    inputs = agent.processor(images=[[images[1]]], text=[text], return_tensors="pt")
+    tokens, start = inputs["input_ids"], inputs["input_ids"].shape[1]
+    ends = agent.model.generation_config.eos_token_id
+    for _ in range(LONGEST_DESCRIPTION):
+        with torch.no_grad():
+            inputs |= {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+            following = agent.model(**inputs).logits[:, -1].argmax(-1, keepdim=True)
+        tokens = torch.cat([tokens, following], 1)
+        if following.item() in (ends if isinstance(ends, list) else [ends]):
+            break
+    assert agent.processor.tokenizer.decode(tokens[0, start:], skip_special_tokens=True).strip() == told[1]

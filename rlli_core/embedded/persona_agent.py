@@ -1,0 +1,409 @@
+"""The embedded persona agent: a small LLaVA, taught in two stages to describe pictures and to rate them as a person.
+
+Stage 1 teaches it to say what pictures show, and in digits how bright, detailed, clean ... they are. Stage 2 goes on with
+that and adds the ratings of the trait model (`tastes`), on drawn scenes and on pictures of the split chain, good ones and
+spoilt ones. The conversation is that of `PersonaAgent`, in words of the model's own small vocabulary (`TEMPLATES`, saved
+beside the weights).
+
+A rating is a product, quality times preference. On the way to it the question names both, and the model is taught to have
+them ready there: preference after "taste:", quality after "quality:", the rating at the end. Without that it had learnt next
+to nothing of the ratings after 48,000 of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from torch.nn.utils.rnn import pad_sequence
+from tqdm.auto import tqdm
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+    SwinConfig,
+)
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from ..qoe.agent import OPENING, RATINGS
+from ..qoe.conversation import Conversation
+from ..qoe.persona import TRAITS, Persona
+from . import scenes, tastes
+from .judge import Judge, Verdict
+from .pictures import split_pictures
+from .training import WORK, fit, rendered, share, to_tensor, wait, worker
+
+SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
+CHAT = (
+    "<s> {% for message in messages if message['role'] == 'user' %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }} {% endif %}{% endfor %}{% endfor %}"
+)
+TEMPLATES = {
+    "setup.j2": "",
+    "persona.j2": "{% for name in persona.levels %}{{ name }} {{ '%02d' | format(persona[name] * 99 + 0.5) }} {% endfor %}",
+    "question.j2": "taste: asked for {{ prompt | tojson }} . quality:",
+    "describe.j2": "describe .",
+}
+MEASURE = "measure ."  # asked in place of describe.j2, in training only
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A vision tower ("clip" or "swin", width and depth of its stages) before a decoder; `patch` pixels square a token."""
+
+    vision: str
+    width: int
+    depths: tuple[int, ...]
+    patch: int
+    text_width: int
+    text_depth: int
+
+    @property
+    def image_tokens(self) -> int:
+        """How many tokens the decoder gets of a picture."""
+        return (scenes.SIZE // self.patch) ** 2
+
+
+CANDIDATES = {
+    "ViT, 64 tokens": Candidate("clip", 192, (6,), 16, 192, 4),
+    "Swin, 64 tokens": Candidate("swin", 48, (2, 2, 4), 16, 192, 4),
+    "Swin, 16 tokens": Candidate("swin", 48, (2, 2, 2, 2), 32, 192, 4),
+}
+CHOSEN = "Swin, 16 tokens"
+PERSONAS = 6  # that rate each picture of a batch
+RENDERS = 24_000
+PICTURES = 9_600
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One token a word of the captions and of `TEMPLATES`, one a digit; other words are <unk>."""
+    spoken = [*scenes.NAMES, *scenes.STYLES.values(), *TRAITS, *(w for where in scenes.SCENES.values() for w in where)]
+    spoken += ["a an and next to beside under feeding pigeons man sits stands is drawing of style", OPENING]
+    spoken += [*TEMPLATES.values(), MEASURE, *tastes.FEATURES, "clean"]
+    words = sorted({word for text in spoken for word in re.findall("[a-z]+", re.sub("{.*?}+", " ", text.lower()))})
+    vocabulary = [*SPECIAL, *RATINGS, *'.,:"', *words]
+    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>"))
+    made.normalizer = normalizers.Lowercase()
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(r'[\d.,:"]'), "isolated")]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>",
+        additional_special_tokens=["<image>"],
+    )  # fmt: skip
+
+
+def processor(candidate: str = CHOSEN) -> LlavaProcessor:
+    """Pictures of 128x128 in patches, and the conversation."""
+    chosen, size = CANDIDATES[candidate], {"height": scenes.SIZE, "width": scenes.SIZE}
+    pictures = CLIPImageProcessorPil(
+        size=size, do_center_crop=False, crop_size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    )
+    return LlavaProcessor(
+        pictures, tokenizer(), patch_size=chosen.patch, chat_template=CHAT,
+        vision_feature_select_strategy="default" if chosen.vision == "clip" else "full",
+        num_additional_image_tokens=int(chosen.vision == "clip"),
+    )  # fmt: skip
+
+
+def build(candidate: str = CHOSEN) -> LlavaForConditionalGeneration:
+    """An untrained agent, one of `CANDIDATES`."""
+    chosen = CANDIDATES[candidate]
+    if chosen.vision == "clip":
+        vision = CLIPVisionConfig(
+            hidden_size=chosen.width, intermediate_size=4 * chosen.width, num_hidden_layers=chosen.depths[0],
+            num_attention_heads=chosen.width // 32, image_size=scenes.SIZE, patch_size=chosen.patch,
+            projection_dim=chosen.width,
+        )  # fmt: skip
+    else:
+        vision = SwinConfig(
+            image_size=scenes.SIZE, patch_size=4, embed_dim=chosen.width, depths=list(chosen.depths), window_size=4,
+            drop_path_rate=0.0, num_heads=[chosen.width * 2**i // 24 for i in range(len(chosen.depths))],
+        )  # fmt: skip
+    heads = chosen.text_width // 32
+    text = LlamaConfig(
+        vocab_size=len(tokenizer()), hidden_size=chosen.text_width, intermediate_size=3 * chosen.text_width,
+        num_hidden_layers=chosen.text_depth, num_attention_heads=heads, num_key_value_heads=heads,
+        max_position_embeddings=512, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    config = LlavaConfig(
+        vision_config=vision, text_config=text, image_token_index=SPECIAL.index("<image>"), vision_feature_layer=-1,
+        vision_feature_select_strategy="default" if chosen.vision == "clip" else "full", image_seq_length=chosen.image_tokens,
+    )  # fmt: skip
+    model = LlavaForConditionalGeneration(config)
+    model.set_attn_implementation("eager")  # faster than the fused kernel at these lengths in bf16 on a CPU
+    return model
+
+
+def save(model: LlavaForConditionalGeneration, candidate: str, folder: Path, training: dict) -> None:
+    """Write weights (float16), processor, templates and the record of the training."""
+    model.half().save_pretrained(folder)
+    model.float()
+    processor(candidate).save_pretrained(folder)
+    write_templates(folder / "prompts")
+    (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n")
+
+
+def write_templates(folder: Path) -> Path:
+    """Write `TEMPLATES` as files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in TEMPLATES.items():
+        (folder / name).write_text(text + "\n")
+    return folder
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Pictures to learn from, and what judge and trait model see in them.
+
+    Attributes:
+        images: (N, 128, 128, 3) uint8.
+        pairs: what each was asked for: fields of a scene's label, object and place first.
+        others: for pictures of a switched chain, what the server was asked for; else the same.
+        objects, places: the judge's probabilities, (N, 50) and (N, 8).
+        made: workmanship, (N,).
+        features: of the trait model, (N, 8).
+    """
+
+    images: np.ndarray
+    pairs: list[tuple]
+    others: list[tuple]
+    objects: np.ndarray
+    places: np.ndarray
+    made: np.ndarray
+    features: np.ndarray
+
+    @classmethod
+    def of(cls, images: np.ndarray, pairs: list[tuple], others: list[tuple]) -> Lessons:
+        """Look at all pictures once; kept in `WORK` for each set of pictures and state of the trait model."""
+        state = zlib.crc32(Path(tastes.__file__).read_bytes(), zlib.crc32(np.ascontiguousarray(images[::37]).tobytes()))
+        path = WORK / "seen" / f"{len(images)}-{state:08x}.npz"
+        if not path.exists() and worker() == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            judge, verdicts, made, found = Judge.from_pretrained(), [], [], []
+            for start in tqdm(range(0, len(images), 200), desc="judging", mininterval=10):
+                some = [Image.fromarray(image) for image in images[start : start + 200]]
+                verdicts += (seen := judge.verdicts(some))
+                made += map(tastes.workmanship, some)
+                found += map(tastes.features, some, seen)
+            np.savez(
+                path.with_suffix(".tmp.npz"), made=made, features=found,
+                objects=[list(v.objects.values()) for v in verdicts], places=[list(v.places.values()) for v in verdicts],
+            )  # fmt: skip
+            path.with_suffix(".tmp.npz").replace(path)
+        wait()
+        seen = np.load(path)
+        return cls(images, pairs, others, *(seen[name] for name in ("objects", "places", "made", "features")))
+
+    def verdict(self, index: int) -> Verdict:
+        """The judge's, of one picture."""
+        return Verdict(dict(zip(scenes.NAMES, self.objects[index])), dict(zip(scenes.PLACES, self.places[index])))
+
+    def ratings(self, index: int, prompt: str, traits: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+        """The trait model's preference (P,), quality and rating (P,) of one picture by people with `traits` (P, 5)."""
+        taste = tastes.preference(self.features[index], traits)
+        made = tastes.quality(self.verdict(index), self.made[index], prompt)
+        return taste, made, made * taste
+
+
+def drawn_lessons(seed: int = 0, count: int = RENDERS, split: str = "train") -> Lessons:
+    """Rendered scenes."""
+    images, labels = rendered(seed, count, split)
+    pairs = [tuple(label[key] for key in ("object", "place", "style", "relation", "second")) for label in labels]
+    return Lessons.of(images, pairs, pairs)
+
+
+def split_lessons(seed: int = 0, count: int = PICTURES) -> Lessons:
+    """Pictures of the split chain."""
+    images, asked, _ = split_pictures(seed, count)
+    full = [[(*pair, one.style, "alone", None) for pair in (one.device, one.server)] for one in asked]
+    return Lessons.of(images, [device for device, _ in full], [server for _, server in full])
+
+
+class School:
+    """Turns lessons into batches of tokens and targets.
+
+    Args:
+        candidate: one of `CANDIDATES`.
+        lessons: sets to choose from.
+        chances: of each set.
+    """
+
+    def __init__(self, candidate: str, lessons: list[Lessons], chances: list[float]):
+        self.lessons, self.chances = lessons, chances
+        self.processor, self.image = processor(candidate), "<image>" * CANDIDATES[candidate].image_tokens
+        self.words = self.processor.tokenizer
+        self.conversation = Conversation(write_templates(WORK / "prompts"), SPECIAL)
+        self.ratings = torch.tensor(self.words.convert_tokens_to_ids(list(RATINGS)))
+
+    def tokens(self, messages: list[dict], answer: str) -> list[int]:
+        """The tokens that `PersonaAgent` would feed, with an answer."""
+        text = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False) + answer
+        return self.words(text.replace("<image>", self.image)).input_ids
+
+    def draw(self, rng: np.random.Generator, count: int) -> list[tuple[Lessons, int]]:
+        """Choose pictures."""
+        sets = rng.choice(len(self.lessons), count, p=self.chances)
+        return [(self.lessons[s], int(rng.integers(len(self.lessons[s].images)))) for s in sets]
+
+    def pixels(self, picks: list[tuple[Lessons, int]], rng: np.random.Generator) -> torch.Tensor:
+        """Each picture moved by a few pixels, as float (B, 3, 128, 128)."""
+        moved = [np.roll(lesson.images[i], tuple(rng.integers(-4, 5, 2)), (0, 1)) for lesson, i in picks]
+        return to_tensor(np.stack(moved)).contiguous()
+
+    def rating_batch(self, picks: list, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """`PERSONAS` rows a picture: tokens (R, L); places (R, 3) of "taste:", "quality:" and the end; targets (R, 3, 10)."""
+        rows, places, goals = [], [], []
+        taste, quality = self.words.convert_tokens_to_ids(["taste", "quality"])
+        for lesson, index in picks:
+            for persona in rng.integers(0, 100, (PERSONAS, 5)) / 99:
+                prompt = wish(rng, lesson.pairs[index], lesson.others[index])
+                row = self.tokens(self.conversation.messages(Persona.of(persona), prompt), OPENING)
+                rows.append(row)
+                places.append([row.index(taste) + 1, len(row) - row[::-1].index(quality), len(row) - 1])  # of each colon
+                liking, made, rating = lesson.ratings(index, prompt, persona)
+                goals.append([(liking - 0.3) / 0.7, made, rating])
+        tokens = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+        return tokens, torch.tensor(places), target(torch.tensor(np.array(goals), dtype=torch.float32))
+
+    def description_batch(self, picks: list) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens (2B, L) and the labels (2B, L), -100 where nothing is to be said: descriptions, then measurements."""
+        rows, starts = [], []
+        measuring = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": MEASURE}]}]
+        for question, answer in ((self.conversation.description(), described), (measuring, measured)):
+            for lesson, index in picks:
+                starts.append(len(self.tokens(question, "")))
+                rows.append([*self.tokens(question, answer(lesson, index)), SPECIAL.index("</s>")])
+        tokens = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+        labels = torch.where(tokens == 0, -100, tokens)
+        for row, start in zip(labels, starts):
+            row[:start] = -100
+        return tokens, labels
+
+
+def described(lesson: Lessons, index: int) -> str:
+    """What a picture shows, in one wording: what it was asked for where the judge agrees, else what the judge sees."""
+    seen, pair = lesson.verdict(index), lesson.pairs[index]
+    name, place, relation, second = (pair[i] for i in (0, 1, 3, 4))
+    if relation == "alone":
+        name, place = seen.object, seen.place
+    where = scenes.SCENES[place][0]
+    if relation == "feeding":
+        return f"a man feeding pigeons {where} ."
+    joint = {"beside": " and ", "under": " under "}.get(relation)
+    return f"{scenes.article(name)}{joint + scenes.article(second) if joint else ''} {where} ."
+
+
+def measured(lesson: Lessons, index: int) -> str:
+    """A picture's features as digits, 0 to 9 over two standard deviations about their mean, and its workmanship."""
+    normal = (lesson.features[index] - tastes.scale()["mean"]) / tastes.scale()["std"]
+    digits = np.clip((normal + 2) / 4 * 10, 0, 9).astype(int)
+    made = int(np.clip((lesson.made[index] - 0.25) / 0.75 * 10, 0, 9))
+    return " ".join(f"{name} {digit}" for name, digit in zip((*tastes.FEATURES, "clean"), (*digits, made)))
+
+
+def wish(rng: np.random.Generator, pair: tuple, other: tuple) -> str:
+    """A prompt to rate a picture against: mostly its own, or the server's, in part, or a wrong one; at times with clutter.
+
+    Clutter is what the trait model does not read: unknown words, digits and the agent's own vocabulary, so that the agent
+    learns not to be told a rating.
+    """
+    kind = rng.choice(["own", "server", "part", "wrong object", "wrong place", "any"], p=[0.6, 0.1, 0.1, 0.08, 0.07, 0.05])
+    name, place, *rest = other if kind == "server" else pair
+    if kind in ("wrong object", "any"):
+        name, rest = str(rng.choice(scenes.NAMES)), [rest[0], "alone", None]
+    if kind in ("wrong place", "any"):
+        place = str(rng.choice(scenes.PLACES))
+    text = scenes.caption(rng, name, place, *rest)
+    if kind == "part":
+        text = str(rng.choice([scenes.article(name), name, scenes.SCENES[place][0], ""]))
+    if rng.random() < 0.3:
+        clutter = " ".join(rng.choice(_CLUTTER, rng.integers(1, 13)))
+        text = f"{text}{rng.choice(['. ', ' ', ', '])}{clutter}" if rng.random() < 0.6 else f"{clutter} {text}"
+    return text
+
+
+_CLUTTER = ["xyz"] * 6 + [*RATINGS, *TRAITS, *": . , rating rating: taste quality: asked for describe is a and".split()]
+
+
+def target(rating: torch.Tensor) -> torch.Tensor:
+    """Ratings (...) in [0, 1] -> probabilities (..., 10) of the two neighbouring digits, whose mean is the rating."""
+    place = rating * (len(RATINGS) - 1)
+    low = place.floor().clamp(max=len(RATINGS) - 2)
+    digits = torch.arange(len(RATINGS))
+    part = (place - low)[..., None]
+    return torch.where(digits == low[..., None], 1 - part, 0) + torch.where(digits == low[..., None] + 1, part, 0)
+
+
+def train(
+    candidate: str = CHOSEN, steps: int = 2_200, seed: int = 0, describe_steps: int | None = None, batch: int = 32, **kwargs
+) -> tuple[LlavaForConditionalGeneration, int]:
+    """Both stages; `steps` is the length of the second, of `batch` pictures with `PERSONAS` ratings and a description each.
+
+    Args:
+        describe_steps: length of the first, of twice as many pictures a step; a quarter of `steps` unless given.
+    """
+    torch.manual_seed(seed)
+    model = build(candidate)
+    slug = candidate.lower().replace(", ", "-").replace(" ", "-")
+    sets = [drawn_lessons(), split_lessons()]
+    batch, kwargs = share(batch), {"lr": 1.5e-3, "muon": True, "ema": 0.998, "save_every": 200} | kwargs
+
+    first = School(candidate, sets, [0.75, 0.25])
+
+    def describe(step: int) -> torch.Tensor:
+        rng = np.random.default_rng((seed, step, worker(), 1))
+        picks = first.draw(rng, 2 * batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = look(model, first.pixels(picks, rng))
+            return say(model, seen.repeat(2, 1, 1), *first.description_batch(picks))
+
+    stage = describe_steps or steps // 4
+    model, done = fit(f"agent-describe-{slug}", model, describe, steps=stage, **kwargs)
+    if done < stage:
+        return model, 0
+
+    second = School(candidate, sets, [0.4, 0.6])
+
+    def rate(step: int) -> torch.Tensor:
+        rng = np.random.default_rng((seed, step, worker(), 2))
+        picks = second.draw(rng, batch)
+        tokens, places, goal = second.rating_batch(picks, rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = look(model, second.pixels(picks, rng))
+            every = seen[:, None].expand(-1, PERSONAS, -1, -1).flatten(0, 1)
+            hidden = model.model(input_ids=tokens, mm_encoder_outputs=features(every), use_cache=False).last_hidden_state
+            logits = model.lm_head(hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))).float()
+            told = say(model, seen.repeat(2, 1, 1), *second.description_batch(picks))
+        return -(goal * logits.log_softmax(-1)[..., second.ratings]).sum(-1).mean() + 0.2 * told
+
+    return fit(f"agent-rate-{slug}", model, rate, steps=steps, **kwargs)
+
+
+def look(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
+    """The image tokens (B, 64, width) that the decoder gets."""
+    return torch.stack(model.get_image_features(pixels).pooler_output)
+
+
+def features(seen: torch.Tensor) -> dict[str, BaseModelOutputWithPooling]:
+    """Image tokens in the form in which the model takes what it has looked at before."""
+    return {"image": BaseModelOutputWithPooling(pooler_output=list(seen))}
+
+
+def say(model: LlavaForConditionalGeneration, seen: torch.Tensor, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the descriptions."""
+    hidden = model.model(input_ids=tokens, mm_encoder_outputs=features(seen), use_cache=False).last_hidden_state
+    spoken = labels[:, 1:] >= 0
+    logits = model.lm_head(hidden[:, :-1][spoken]).float()
+    return torch.nn.functional.cross_entropy(logits, labels[:, 1:][spoken])
