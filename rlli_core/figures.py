@@ -51,7 +51,7 @@ def image_grid(
         if c < len(images[r]) and images[r][c] is not None:
             ax.imshow(images[r][c], interpolation="lanczos")
             if notes is not None:
-                ax.set_xlabel(notes[r][c], fontsize=8, labelpad=3)
+                ax.set_xlabel(textwrap.fill(notes[r][c], round(17 * size)), fontsize=8, labelpad=3)
         if r == 0 and c < len(columns):
             ax.set_title(textwrap.fill(columns[c], round(14 * size)), fontsize=9)
         if c == 0 and r < len(rows):
@@ -177,20 +177,21 @@ def scores_by_steps(scores: pd.DataFrame) -> np.ndarray:
         data = data.assign(t0=data.shared_steps.astype(str))
         sns.lineplot(data, x="device_steps", y="score", hue="t0", style="t0", ax=ax, **_BAND)
         ax.set(xlabel="device steps $t_2$", ylabel="score", title=name, ylim=(0, 1))
-        ax.legend(title="shared steps $t_0$")
+        ax.legend(title="shared steps $t_0$", loc="lower right")
     return axes
 
 
-def score_heat(*tables: pd.DataFrame, titles: Sequence[str] = (), signed: bool = False, size: float = 0.62) -> np.ndarray:
-    """Tables of scores in [0, 1], or of correlations in [-1, 1], as numbers on colour, side by side."""
+def score_heat(*tables: pd.DataFrame, titles: Sequence[str] = (), signed: float = 0, size: float = 0.62) -> np.ndarray:
+    """Tables of scores in [0, 1], or of numbers between -`signed` and `signed`, as numbers on colour, side by side."""
     rows, columns = max(map(len, tables)), max(table.shape[1] for table in tables)
     axes = _canvas(len(tables), max(3.4, size * columns + 1.6), max(2.2, 0.42 * rows + 1.0))
-    look = {"cmap": "vlag", "vmin": -1, "vmax": 1} if signed else {"cmap": "viridis", "vmin": 0, "vmax": 1}
+    low, high, colours = (-signed, signed, "vlag") if signed else (0, 1, "viridis")
+    look = {"cmap": colours, "vmin": low, "vmax": high}
     for i, (ax, table) in enumerate(zip(axes, tables)):
         sns.heatmap(table, annot=True, fmt=".2f", annot_kws={"size": 8}, cbar=i == len(tables) - 1, ax=ax, **look)
         ax.set(title=titles[i] if titles else "")
         ax.tick_params(axis="y", rotation=0)
-        ax.tick_params(axis="x", rotation=30 if columns > 5 else 0)
+        ax.tick_params(axis="x", rotation=30 if columns > 5 or max(map(len, table)) > 12 else 0)
     return axes
 
 

@@ -31,7 +31,7 @@ from ..qoe.agent import PersonaAgent
 from . import autoencoder, evaluate, generator, judge, persona_agent, prompts
 from .training import worker
 
-STEPS = {"autoencoder": 3_500, "judge": 2_000, "generator": 7_000, "decoder": 1_500, "agent": 2_200}  # about the shipped
+STEPS = {"autoencoder": 3_500, "judge": 2_000, "generator": 7_000, "decoder": 1_500, "agent": 1_500}  # about the shipped
 ORDER = ("autoencoder", "judge", "generator", "decoder", "evaluate", "agent", "evaluate-agent", "prompts")
 
 
@@ -71,9 +71,10 @@ def train(stage: str, folder: Path, go_on: bool, **budget) -> Callable[[], None]
     if stage == "judge":
         return partial(judge.train(**budget)[0].save, folder / "judge")
     if stage == "agent":
-        model, steps = persona_agent.train(**budget)
-        done = {"steps": steps, "schedule_steps": budget["steps"], "seed": budget["seed"], "command": " ".join(sys.orig_argv[1:])}
-        return partial(persona_agent.save, model, persona_agent.CHOSEN, folder / "persona-agent", done)
+        target = folder / "persona-agent"
+        model, steps = persona_agent.train(start=target if go_on else None, **budget)
+        done = {"steps": steps, "seed": budget["seed"], "continued": go_on, "command": " ".join(sys.orig_argv[1:])}
+        return partial(persona_agent.save, model, persona_agent.CHOSEN, target, done)
     if stage == "autoencoder" and not go_on:
         return exporter(autoencoder.train(**budget)[0], vae_folder)
     vae = AutoencoderTiny.from_pretrained(vae_folder, torch_dtype=torch.float32)

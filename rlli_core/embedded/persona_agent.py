@@ -16,6 +16,7 @@ import json
 import re
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ CANDIDATES = {
     "Swin, 16 tokens": Candidate("swin", 48, (2, 2, 2, 2), 32, 192, 4),
 }
 CHOSEN = "Swin, 16 tokens"
-PERSONAS = 6  # that rate each picture of a batch
+PERSONAS = 6  # that rate each picture of a batch, at first
 RENDERS = 24_000
 PICTURES = 9_600
 
@@ -100,7 +101,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>",
-        additional_special_tokens=["<image>"],
+        additional_special_tokens=["<image>"], clean_up_tokenization_spaces=True,
     )  # fmt: skip
 
 
@@ -238,10 +239,11 @@ class School:
         candidate: one of `CANDIDATES`.
         lessons: sets to choose from.
         chances: of each set.
+        personas: people who rate each picture of a batch.
     """
 
-    def __init__(self, candidate: str, lessons: list[Lessons], chances: list[float]):
-        self.lessons, self.chances = lessons, chances
+    def __init__(self, candidate: str, lessons: list[Lessons], chances: list[float], personas: int = PERSONAS):
+        self.lessons, self.chances, self.personas = lessons, chances, personas
         self.processor, self.image = processor(candidate), "<image>" * CANDIDATES[candidate].image_tokens
         self.words = self.processor.tokenizer
         self.conversation = Conversation(write_templates(WORK / "prompts"), SPECIAL)
@@ -263,11 +265,11 @@ class School:
         return to_tensor(np.stack(moved)).contiguous()
 
     def rating_batch(self, picks: list, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """`PERSONAS` rows a picture: tokens (R, L); places (R, 3) of "taste:", "quality:" and the end; targets (R, 3, 10)."""
+        """`personas` rows a picture: tokens (R, L); places (R, 3) of "taste:", "quality:" and the end; targets (R, 3, 10)."""
         rows, places, goals = [], [], []
         taste, quality = self.words.convert_tokens_to_ids(["taste", "quality"])
         for lesson, index in picks:
-            for persona in rng.integers(0, 100, (PERSONAS, 5)) / 99:
+            for persona in rng.integers(0, 100, (self.personas, 5)) / 99:
                 prompt = wish(rng, lesson.pairs[index], lesson.others[index])
                 row = self.tokens(self.conversation.messages(Persona.of(persona), prompt), OPENING)
                 rows.append(row)
@@ -347,48 +349,63 @@ def target(rating: torch.Tensor) -> torch.Tensor:
 
 
 def train(
-    candidate: str = CHOSEN, steps: int = 2_200, seed: int = 0, describe_steps: int | None = None, batch: int = 32, **kwargs
+    candidate: str = CHOSEN,
+    steps: int = 1_500,
+    seed: int = 0,
+    describe_steps: int = 550,
+    batch: int = 32,
+    start: Path | None = None,
+    **kwargs,
 ) -> tuple[LlavaForConditionalGeneration, int]:
     """Both stages; `steps` is the length of the second, of `batch` pictures with `PERSONAS` ratings and a description each.
 
     Args:
-        describe_steps: length of the first, of twice as many pictures a step; a quarter of `steps` unless given.
+        describe_steps: length of the first stage, of twice as many pictures a step.
+        start: folder of a model to go on from instead of the first stage; then each step takes twice the pictures and a
+            third of the people, since what is then left to learn is to see.
     """
     torch.manual_seed(seed)
-    model = build(candidate)
     slug = candidate.lower().replace(", ", "-").replace(" ", "-")
-    sets = [drawn_lessons(), split_lessons()]
-    batch, kwargs = share(batch), {"lr": 1.5e-3, "muon": True, "ema": 0.998, "save_every": 200} | kwargs
-
-    first = School(candidate, sets, [0.75, 0.25])
-
-    def describe(step: int) -> torch.Tensor:
-        rng = np.random.default_rng((seed, step, worker(), 1))
-        picks = first.draw(rng, 2 * batch)
-        with torch.autocast("cpu", torch.bfloat16):
-            seen = look(model, first.pixels(picks, rng))
-            return say(model, seen.repeat(2, 1, 1), *first.description_batch(picks))
-
-    stage = describe_steps or steps // 4
-    model, done = fit(f"agent-describe-{slug}", model, describe, steps=stage, **kwargs)
-    if done < stage:
+    sets, batch = [drawn_lessons(), split_lessons()], share(batch)
+    kwargs = {"lr": 1.5e-3, "muon": True, "ema": 0.998, "save_every": 200} | kwargs
+    first, second = School(candidate, sets, [0.75, 0.25]), School(candidate, sets, [0.4, 0.6])
+    if start is not None:
+        model = LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32, attn_implementation="eager")
+        second = School(candidate, sets, [0.6, 0.4], PERSONAS // 3)
+        rate = partial(rating_loss, model, second, 2 * batch, (seed, 3), 0.5)
+        return fit(f"agent-go-on-{slug}", model, rate, steps=steps, **kwargs | {"lr": 8e-4, "warmup": 30, "ema": 0.99})
+    model = build(candidate)
+    describe = partial(description_loss, model, first, 2 * batch, (seed, 1))
+    model, done = fit(f"agent-describe-{slug}", model, describe, steps=describe_steps, **kwargs)
+    if done < describe_steps:
         return model, 0
+    return fit(f"agent-rate-{slug}", model, partial(rating_loss, model, second, batch, (seed, 2), 0.2), steps=steps, **kwargs)
 
-    second = School(candidate, sets, [0.4, 0.6])
 
-    def rate(step: int) -> torch.Tensor:
-        rng = np.random.default_rng((seed, step, worker(), 2))
-        picks = second.draw(rng, batch)
-        tokens, places, goal = second.rating_batch(picks, rng)
-        with torch.autocast("cpu", torch.bfloat16):
-            seen = look(model, second.pixels(picks, rng))
-            every = seen[:, None].expand(-1, PERSONAS, -1, -1).flatten(0, 1)
-            hidden = model.model(input_ids=tokens, mm_encoder_outputs=features(every), use_cache=False).last_hidden_state
-            logits = model.lm_head(hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))).float()
-            told = say(model, seen.repeat(2, 1, 1), *second.description_batch(picks))
-        return -(goal * logits.log_softmax(-1)[..., second.ratings]).sum(-1).mean() + 0.2 * told
+def description_loss(
+    model: LlavaForConditionalGeneration, school: School, batch: int, seed: tuple[int, int], step: int
+) -> torch.Tensor:
+    """Cross-entropy of descriptions and measurements of a batch of pictures."""
+    rng = np.random.default_rng((*seed, step, worker()))
+    picks = school.draw(rng, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        return say(model, look(model, school.pixels(picks, rng)), *school.description_batch(picks))
 
-    return fit(f"agent-rate-{slug}", model, rate, steps=steps, **kwargs)
+
+def rating_loss(
+    model: LlavaForConditionalGeneration, school: School, batch: int, seed: tuple[int, int], told: float, step: int
+) -> torch.Tensor:
+    """Cross-entropy of taste, quality and rating, and `told` times that of descriptions and measurements."""
+    rng = np.random.default_rng((*seed, step, worker()))
+    picks = school.draw(rng, batch)
+    tokens, places, goal = school.rating_batch(picks, rng)
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = look(model, school.pixels(picks, rng))
+        every = seen[:, None].expand(-1, school.personas, -1, -1).flatten(0, 1)
+        hidden = model.model(input_ids=tokens, mm_encoder_outputs=features(every), use_cache=False).last_hidden_state
+        logits = model.lm_head(hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))).float()
+        words = say(model, seen, *school.description_batch(picks))
+    return -(goal * logits.log_softmax(-1)[..., school.ratings]).sum(-1).mean() + told * words
 
 
 def look(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
@@ -402,7 +419,8 @@ def features(seen: torch.Tensor) -> dict[str, BaseModelOutputWithPooling]:
 
 
 def say(model: LlavaForConditionalGeneration, seen: torch.Tensor, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the descriptions."""
+    """Cross-entropy of what is to be said of pictures that were looked at (B), in rows (2B) of descriptions and measurements."""
+    seen = seen.repeat(2, 1, 1)
     hidden = model.model(input_ids=tokens, mm_encoder_outputs=features(seen), use_cache=False).last_hidden_state
     spoken = labels[:, 1:] >= 0
     logits = model.lm_head(hidden[:, :-1][spoken]).float()
