@@ -261,8 +261,8 @@ def candidates_table() -> pd.DataFrame:
         "rank correlation": agreed["spearman"],
         "interaction": agreed["interaction"],
     }
-    table = pd.DataFrame(found["candidates"] | {"shipped: Swin, 16 tokens; names the factors": shipped}).T
-    return table.rename_axis("candidate").map("{:.3g}".format)
+    table = pd.DataFrame(found["candidates"] | {"shipped: Swin, 16 tokens; names the factors": shipped})
+    return table.rename_axis("measure").map(lambda value: f"{value:,.0f}" if value >= 1000 else f"{value:.3g}")
 
 
 def _megabytes(folder: Path) -> float:
