@@ -24,11 +24,6 @@ def chain():
     return SplitDiffusion.from_pretrained("embedded", device="cpu")
 
 
-@pytest.fixture(scope="module")
-def judge():
-    return Judge.from_pretrained("embedded")
-
-
 def test_diffusers_loads_the_folder_as_it_stands(pipeline, chain):
     assert {part.dtype for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder)} == {torch.float32}
     image = evaluate.generate(pipeline, [TIGER], [7], 4, generator.GUIDANCE)[0]

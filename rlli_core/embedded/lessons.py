@@ -1,0 +1,144 @@
+"""What the embedded persona agent learns from: pictures, what there is to say of them, wishes to rate them against."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..qoe.agent import RATINGS
+from ..qoe.persona import TRAITS
+from . import scenes, tastes
+from .judge import Judge, Verdict
+from .pictures import split_pictures
+from .training import WORK, rendered, wait, worker
+
+RENDERS = 24_000
+PICTURES = 9_600
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Pictures to learn from, and what judge and trait model see in them.
+
+    Attributes:
+        images: (N, 128, 128, 3) uint8.
+        pairs: what each was asked for: fields of a scene's label, object and place first.
+        others: for pictures of a switched chain, what the server was asked for; else the same.
+        objects, places: the judge's probabilities, (N, 50) and (N, 8).
+        made: workmanship, (N,).
+        features: of the trait model, (N, 8).
+    """
+
+    images: np.ndarray
+    pairs: list[tuple]
+    others: list[tuple]
+    objects: np.ndarray
+    places: np.ndarray
+    made: np.ndarray
+    features: np.ndarray
+
+    @classmethod
+    def of(cls, images: np.ndarray, pairs: list[tuple], others: list[tuple]) -> Lessons:
+        """Look at all pictures once; kept in `WORK` for each set of pictures and state of the trait model."""
+        state = zlib.crc32(Path(tastes.__file__).read_bytes(), zlib.crc32(np.ascontiguousarray(images[::37]).tobytes()))
+        path = WORK / "seen" / f"{len(images)}-{state:08x}.npz"
+        if not path.exists() and worker() == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            judge, verdicts, made, found = Judge.from_pretrained(), [], [], []
+            for start in tqdm(range(0, len(images), 200), desc="judging", mininterval=10):
+                some = [Image.fromarray(image) for image in images[start : start + 200]]
+                verdicts += (seen := judge.verdicts(some))
+                made += map(tastes.workmanship, some)
+                found += map(tastes.features, some, seen)
+            np.savez(
+                path.with_suffix(".tmp.npz"), made=made, features=found,
+                objects=[list(v.objects.values()) for v in verdicts], places=[list(v.places.values()) for v in verdicts],
+            )  # fmt: skip
+            path.with_suffix(".tmp.npz").replace(path)
+        wait()
+        seen = np.load(path)
+        return cls(images, pairs, others, *(seen[name] for name in ("objects", "places", "made", "features")))
+
+    def verdict(self, index: int) -> Verdict:
+        """The judge's, of one picture."""
+        return Verdict(dict(zip(scenes.NAMES, self.objects[index])), dict(zip(scenes.PLACES, self.places[index])))
+
+    def ratings(self, index: int, prompt: str, traits: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+        """The trait model's preference (P,), quality and rating (P,) of one picture by people with `traits` (P, 5)."""
+        taste = tastes.preference(self.features[index], traits)
+        made = tastes.quality(self.verdict(index), self.made[index], prompt)
+        return taste, made, made * taste
+
+
+def drawn_lessons(seed: int) -> Lessons:
+    """Rendered scenes."""
+    images, labels = rendered(seed, RENDERS)
+    pairs = [tuple(label[key] for key in ("object", "place", "style", "relation", "second")) for label in labels]
+    return Lessons.of(images, pairs, pairs)
+
+
+def split_lessons(seed: int) -> Lessons:
+    """Pictures of the split chain."""
+    images, asked, _ = split_pictures(seed, PICTURES)
+    full = [[(*pair, one.style, "alone", None) for pair in (one.device, one.server)] for one in asked]
+    return Lessons.of(images, [device for device, _ in full], [server for _, server in full])
+
+
+def described(lesson: Lessons, index: int) -> str:
+    """What a picture shows, in one wording: what it was asked for where the judge agrees, else what the judge sees."""
+    seen, pair = lesson.verdict(index), lesson.pairs[index]
+    name, place, relation, second = (pair[i] for i in (0, 1, 3, 4))
+    if relation == "alone":
+        name, place = seen.object, seen.place
+    where = scenes.SCENES[place][0]
+    if relation == "feeding":
+        return f"a man feeding pigeons {where} ."
+    joint = {"beside": " and ", "under": " under "}.get(relation)
+    return f"{scenes.article(name)}{joint + scenes.article(second) if joint else ''} {where} ."
+
+
+def measured(lesson: Lessons, index: int) -> str:
+    """A picture's features as digits, 0 to 9 over two standard deviations about their mean, and its workmanship."""
+    normal = (lesson.features[index] - tastes.scale()["mean"]) / tastes.scale()["std"]
+    digits = np.clip((normal + 2) / 4 * 10, 0, 9).astype(int)
+    made = int(np.clip((lesson.made[index] - 0.25) / 0.75 * 10, 0, 9))
+    return " ".join(f"{name} {digit}" for name, digit in zip((*tastes.FEATURES, "clean"), (*digits, made)))
+
+
+def wish(rng: np.random.Generator, pair: tuple, other: tuple) -> str:
+    """A prompt to rate a picture against: mostly its own, or the server's, in part, or a wrong one; at times with clutter.
+
+    Clutter is what the trait model does not read: unknown words, digits and the agent's own vocabulary, so that the agent
+    learns not to be told a rating.
+    """
+    kind = rng.choice(["own", "server", "part", "wrong object", "wrong place", "any"], p=[0.6, 0.1, 0.1, 0.08, 0.07, 0.05])
+    name, place, *rest = other if kind == "server" else pair
+    if kind in ("wrong object", "any"):
+        name, rest = str(rng.choice(scenes.NAMES)), [rest[0], "alone", None]
+    if kind in ("wrong place", "any"):
+        place = str(rng.choice(scenes.PLACES))
+    text = scenes.caption(rng, name, place, *rest)
+    if kind == "part":
+        text = str(rng.choice([scenes.article(name), name, scenes.SCENES[place][0], ""]))
+    if rng.random() < 0.3:
+        clutter = " ".join(rng.choice(_CLUTTER, rng.integers(1, 13)))
+        text = f"{text}{rng.choice(['. ', ' ', ', '])}{clutter}" if rng.random() < 0.6 else f"{clutter} {text}"
+    return text
+
+
+_CLUTTER = ["xyz"] * 6 + [*RATINGS, *TRAITS, *": . , rating rating: taste quality: asked for describe is a and".split()]
+
+
+def target(rating: torch.Tensor) -> torch.Tensor:
+    """Ratings (...) in [0, 1] -> probabilities (..., 10) of the two neighbouring digits, whose mean is the rating."""
+    place = rating * (len(RATINGS) - 1)
+    low = place.floor().clamp(max=len(RATINGS) - 2)
+    digits = torch.arange(len(RATINGS))
+    part = (place - low)[..., None]
+    return torch.where(digits == low[..., None], 1 - part, 0) + torch.where(digits == low[..., None] + 1, part, 0)

@@ -1,0 +1,9 @@
+import pytest
+
+from rlli_core.embedded.judge import Judge
+
+
+@pytest.fixture(scope="session")
+def judge():
+    """The shipped judge."""
+    return Judge.from_pretrained("embedded")
