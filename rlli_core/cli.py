@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 
 from . import checksums, notebooks, runs
 from .errors import InvalidArgument, RlliError, RunFailed
@@ -87,6 +88,25 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def train(args: argparse.Namespace) -> int:
+    """Train an allocator of steps and power on the table of QoE, or run the study of all algorithms."""
+    import torch
+
+    from .allocation import ServiceConfig, study
+
+    if args.study:
+        study.study(args.folder or DATA.parent / "build" / "study", study.STUDIED, args.seeds, study.TRAINING[args.profile], args.jobs or os.cpu_count())
+        return 0
+    if args.algorithm is None:
+        raise InvalidArgument("--algorithm", None, f"one of {', '.join(study.STUDIED)}, or else --study")
+    torch.set_num_threads(1)  # these networks are too small to share out
+    folder = args.folder or DATA.parent / "build" / "train" / f"{args.algorithm}-{args.profile}-{args.seed}"
+    exam = study.Exam(ServiceConfig(), live_states=4)
+    print(study.run(args.algorithm, args.seed, exam, study.TRAINING[args.profile], folder).to_string())
+    print(f"written to {folder}")
+    return 0
+
+
 def models(args: argparse.Namespace) -> int:
     """Which models are here, and how to get the rest."""
     from huggingface_hub import try_to_load_from_cache
@@ -148,6 +168,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--force", action="store_true", help="run also what is up to date")
     sub.add_argument("--jobs", type=int, help="notebooks at a time")
     sub.add_argument("--write-back", action="store_true", help="put the executed notebooks into notebooks/")
+    sub = command("train", train)
+    sub.add_argument("--algorithm", choices=("g-ddpg", "ddpg", "sb3-ddpg", "td3", "sac"))
+    sub.add_argument("--study", action="store_true", help="every algorithm, --seeds times each; goes on where it was broken off")
+    sub.add_argument("--profile", choices=runs.PROFILES, default="smoke", help="a minute (default), or as long as in the study")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seeds", type=int, default=10, help="of the study")
+    sub.add_argument("--jobs", type=int, help="processes of the study")
+    sub.add_argument("--folder", type=Path, help="where to write, and to go on from (default: under build/)")
     sub = command("models", models)
     sub.add_argument("--write-checksums", action="store_true", help="record data/ as it is now in data/checksums.txt")
     return parser

@@ -46,6 +46,7 @@ def serve(
     plan: SplitPlan,
     powers_w: Sequence[float],
     seed: int,
+    gains: Sequence[float] | None = None,
 ) -> Round:
     """Serve one group of users with similar prompts, Algorithm 1.
 
@@ -56,15 +57,20 @@ def serve(
         personas: one a device, the user's.
         powers_w: transmit power P_k of each device's packet in watts.
         seed: of the initial noise; device k's bit flips take seed + k.
+        gains: fading power gain of each device's channel during its packet; None averages over the fading.
 
     Raises:
         InvalidArgument: unequal numbers of devices.
     """
-    counts = {len(links), len(device_prompts), len(personas), len(plan.steps_per_device), len(powers_w)}
+    gains = [None] * len(links) if gains is None else list(gains)
+    counts = {len(links), len(device_prompts), len(personas), len(plan.steps_per_device), len(powers_w), len(gains)}
     if len(counts) != 1:
-        raise InvalidArgument("devices", sorted(counts), "one number: a link, prompt, persona, step count and power a device")
+        raise InvalidArgument("devices", sorted(counts), "one number: a link, prompt, persona, step count, power, gain a device")
     sent = chain.server_denoise(server_prompt, plan, seed)
-    received = tuple(link.transmit(sent, power_w=p, seed=seed + k) for k, (link, p) in enumerate(zip(links, powers_w)))
+    received = tuple(
+        link.transmit(sent, power_w=power, gain=gain, seed=seed + k)
+        for k, (link, power, gain) in enumerate(zip(links, powers_w, gains))
+    )
     images = tuple(
         chain.device_denoise(got, prompt, plan, device=k) for k, (got, prompt) in enumerate(zip(received, device_prompts))
     )

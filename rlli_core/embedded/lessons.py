@@ -12,7 +12,6 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..qoe.agent import RATINGS
-from ..qoe.persona import TRAITS
 from . import scenes, tastes
 from .judge import Judge, Verdict
 from .pictures import split_pictures
@@ -112,27 +111,16 @@ def measured(lesson: Lessons, index: int) -> str:
 
 
 def wish(rng: np.random.Generator, pair: tuple, other: tuple) -> str:
-    """A prompt to rate a picture against: mostly its own, or the server's, in part, or a wrong one; at times with clutter.
-
-    Clutter is what the trait model does not read: unknown words, digits and the agent's own vocabulary, so that the agent
-    learns not to be told a rating.
-    """
+    """A prompt to rate a picture against: mostly its own, or the server's, in part, or a wrong one."""
     kind = rng.choice(["own", "server", "part", "wrong object", "wrong place", "any"], p=[0.6, 0.1, 0.1, 0.08, 0.07, 0.05])
     name, place, *rest = other if kind == "server" else pair
     if kind in ("wrong object", "any"):
         name, rest = str(rng.choice(scenes.NAMES)), [rest[0], "alone", None]
     if kind in ("wrong place", "any"):
         place = str(rng.choice(scenes.PLACES))
-    text = scenes.caption(rng, name, place, *rest)
     if kind == "part":
-        text = str(rng.choice([scenes.article(name), name, scenes.SCENES[place][0], ""]))
-    if rng.random() < 0.3:
-        clutter = " ".join(rng.choice(_CLUTTER, rng.integers(1, 13)))
-        text = f"{text}{rng.choice(['. ', ' ', ', '])}{clutter}" if rng.random() < 0.6 else f"{clutter} {text}"
-    return text
-
-
-_CLUTTER = ["xyz"] * 6 + [*RATINGS, *TRAITS, *": . , rating rating: taste quality: asked for describe is a and".split()]
+        return str(rng.choice([scenes.article(name), name, scenes.SCENES[place][0], ""]))
+    return scenes.caption(rng, name, place, *rest)
 
 
 def target(rating: torch.Tensor) -> torch.Tensor:

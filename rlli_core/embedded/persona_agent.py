@@ -49,7 +49,10 @@ CHAT = (
 TEMPLATES = {
     "setup.j2": "",
     "persona.j2": "{% for name in persona.levels %}{{ name }} {{ '%02d' | format(persona[name] * 99 + 0.5) }} {% endfor %}",
-    "question.j2": "taste: asked for {{ prompt | tojson }} . quality:",
+    "question.j2": f"""{{% set known = "{" ".join(sorted(scenes.KNOWN))}".split() -%}}
+taste: asked for "{{% for word in prompt.lower().split() %}}{{% set word = word.strip('.,:;!?"()') %}}
+{{%- set word = word if word in known else word.removesuffix("s") %}}
+{{%- if word in known %}}{{{{ word }}}} {{% endif %}}{{% endfor %}}" . quality:""",  # things and places, nothing else
     "describe.j2": "describe .",
 }
 MEASURE = "measure ."  # asked in place of describe.j2, in training only

@@ -56,6 +56,8 @@ SCENES = {
     "wall": ("in front of a brick wall", "by a brick wall", "at a brick wall"),
 }
 PLACES = tuple(SCENES)
+PLACE_WORDS = {wording.split()[-1]: place for place, wordings in SCENES.items() for wording in wordings}  # "stars": "night"
+KNOWN = frozenset(word for text in (*NAMES, *PLACE_WORDS) for word in text.split())  # what a prompt can ask for
 
 
 @dataclass(frozen=True)

@@ -109,11 +109,12 @@ def features(image: Image.Image, verdict: Verdict) -> np.ndarray:
 def quality(verdict: Verdict, made: float, prompt: str) -> float:
     """How well a picture is made and shows what was asked for, in [0, 1].
 
-    The geometric mean of the judge's probabilities of the object and of the scene that `prompt` names (of the likeliest
-    where it names none), times `made`, the picture's `workmanship`.
+    The geometric mean of the judge's probabilities of what `prompt` names, object and scene (of the likeliest where it names
+    none), times `made`, the picture's `workmanship`. Of two objects the probabilities are added: the judge learnt to give
+    each half of the whole, so one of the two alone is not told from both.
     """
-    name, place = asked_for(prompt)
-    shown = verdict.objects[name] if name else max(verdict.objects.values())
+    names, place = asked_for(prompt)
+    shown = min(1.0, sum(verdict.objects[name] for name in names)) if names else max(verdict.objects.values())
     where = verdict.places[place] if place else max(verdict.places.values())
     return float(np.sqrt(shown * where) * made)
 
@@ -133,16 +134,17 @@ def noise(image: Image.Image) -> float:
     return float(np.clip(np.log2(max(_calm(image), 1e-6) / scale()["calm"]) / 3, 0, 1))
 
 
-def asked_for(prompt: str) -> tuple[str | None, str | None]:
-    """The object named first and the scene named in a prompt, None where it names none of those that are known.
+def asked_for(prompt: str) -> tuple[tuple[str, ...], str | None]:
+    """The objects named in a prompt, and the scene named first; none that is not known.
 
     >>> asked_for("A tiger sits in front of a bush")
-    ('tiger', 'bush')
+    (('tiger',), 'bush')
     """
-    text = f" {re.sub('[^a-z]+', ' ', prompt.lower())} "
-    named = [(text.find(f" {name} "), name) for name in scenes.NAMES if f" {name} " in text]
-    places = [place for place, wordings in scenes.SCENES.items() if any(w in text for w in wordings)]
-    return (min(named)[1] if named else None), (places[0] if places else None)
+    words = re.findall("[a-z]+", prompt.lower())
+    text = f" {' '.join(word if word in scenes.KNOWN else word.removesuffix('s') for word in words)} "
+    named = sorted((text.find(f" {name} "), name) for name in scenes.NAMES if f" {name} " in text)
+    places = [scenes.PLACE_WORDS[word] for word in text.split() if word in scenes.PLACE_WORDS]
+    return tuple(name for _, name in named), (places[0] if places else None)
 
 
 def preference(found: np.ndarray, traits: np.ndarray) -> np.ndarray:

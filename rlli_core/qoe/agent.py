@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..devices import choose_device, choose_dtype, quiet
 from ..errors import InvalidArgument, ModelNotFound, UnreadableScore, UnsupportedModel, check_integer
@@ -207,12 +208,31 @@ class PersonaAgent:
 
     def _answers(self, requests: dict[tuple, _Request]) -> dict[tuple, torch.Tensor]:
         """Logits (V,) of the first token of each answer, float32 on the CPU."""
-        found = {}
+        found, seen = {}, self._look(list(requests.values()))
         for persona in dict.fromkeys(request.persona for request in requests.values()):
             keys = [key for key, request in requests.items() if request.persona == persona]
             for some in _batches(keys, self.batch_size):
-                found |= zip(some, self._logits(self._inputs([requests[key] for key in some])))
+                inputs = self._inputs([requests[key] for key in some])
+                if seen:
+                    looked_at = BaseModelOutputWithPooling(pooler_output=[seen[id(requests[key].image)] for key in some])
+                    inputs = {key: inputs[key] for key in ("input_ids", "attention_mask")}
+                    inputs["mm_encoder_outputs"] = {"image": looked_at}
+                found |= zip(some, self._logits(inputs))
         return found
+
+    @torch.no_grad()
+    def _look(self, requests: Sequence[_Request]) -> dict[int, torch.Tensor]:
+        """Image tokens by the picture's id, where several rate the same picture and its pixels are all that a model takes."""
+        images = list({id(request.image): request.image for request in requests}.values())
+        if len(images) == len(requests):
+            return {}
+        seen = {}
+        for some in _batches(images, self.batch_size):
+            inputs = self._inputs([_Request(image, _NOBODY, "") for image in some])
+            if set(inputs) != {"input_ids", "attention_mask", "pixel_values"}:
+                return {}
+            seen |= zip(map(id, some), self.model.get_image_features(inputs["pixel_values"]).pooler_output)
+        return seen
 
     def _inputs(self, requests: Sequence[_Request]) -> dict[str, torch.Tensor]:
         """The model's inputs, ending where the next token is the rating; padded on the right."""
@@ -237,7 +257,8 @@ class PersonaAgent:
             whole = tokens.shape
             cache = copy.deepcopy(self._prefix(tokens[0, :start]))
             cache.batch_repeat_interleave(len(tokens))
-            inputs = {k: v[:, start:] if v.shape == whole and k != "attention_mask" else v for k, v in inputs.items()}
+            row = {k for k, v in inputs.items() if getattr(v, "shape", None) == whole and k != "attention_mask"}
+            inputs = {k: v[:, start:] if k in row else v for k, v in inputs.items()}
             positions = torch.arange(start, whole[1], device=self.device)[None].expand(len(tokens), -1)
             inputs |= {"past_key_values": cache, "position_ids": positions}
         logits = self.model(**inputs).logits

@@ -81,8 +81,8 @@ def test_descriptions_and_measurements_are_labelled_only_where_they_answer(lesso
 def test_wishes_name_the_right_thing_a_wrong_one_or_nothing():
     rng, pair = np.random.default_rng(0), ("tiger", "bush", scenes.HOUSE_STYLE, "alone", None)
     asked = [tastes.asked_for(lessons.wish(rng, pair, pair)) for _ in range(400)]
-    assert 0.55 < np.mean([a == ("tiger", "bush") for a in asked]) < 0.85
-    assert np.mean([a[0] not in ("tiger", None) for a in asked]) > 0.05
+    assert 0.55 < np.mean([a == (("tiger",), "bush") for a in asked]) < 0.85
+    assert np.mean([a[0] not in (("tiger",), ()) for a in asked]) > 0.05
     assert np.mean([a[1] not in ("bush", None) for a in asked]) > 0.05
 
 
@@ -110,7 +110,7 @@ def test_scores_follow_the_trait_model_on_unseen_pictures_and_people(agent, judg
 
 def test_descriptions_are_as_recorded(agent, drawn):
     told = agent.descriptions([d.image for d in drawn])
-    right = np.mean([tastes.asked_for(text)[0] in (d.object, d.second) for text, d in zip(told, drawn)])
+    right = np.mean([tastes.asked_for(text)[0][0] in (d.object, d.second) for text, d in zip(told, drawn)])
     assert right > evaluate.read_results("persona_agent")["descriptions"]["object_renders"] - 0.12
     assert told[0] == agent.describe(drawn[0].image)
 
@@ -128,19 +128,26 @@ ORDERS = (
 )  # fmt: skip
 
 
-def test_orders_in_a_prompt_move_a_score_no_more_than_other_words_for_the_same_thing(agent, drawn):
-    """Against the spread over paraphrases, on pictures of one thing, for both agents of the paper."""
-    kept = [d for d in drawn if d.relation == "alone"][:12]
-    rng, moved, spread = np.random.default_rng(7), [], []
-    for scene in kept:
+def test_no_order_in_a_prompt_moves_a_score_more_than_other_words_for_the_same_thing(agent, drawn):
+    """On each picture, the worst order against the spread over paraphrases, for both agents of the paper."""
+    rng = np.random.default_rng(7)
+    for scene in [d for d in drawn if d.relation == "alone"][:12]:
         said = {scenes.caption(rng, scene.object, scene.place, scene.style, "alone", None) for _ in range(40)}
         plain = f"{scenes.article(scene.object)} {scenes.SCENES[scene.place][0]}"
+        asked = [plain, *sorted(said), *(text for o in ORDERS for text in (f"{plain}. {o}", f"{o}: {plain}"))]
         for person in (GA1, GA2):
-            usual = [s.value for s in agent.scores([scene.image] * len(said), person, sorted(said))]
-            spread.append(max(usual) - min(usual))
-            ordered = [s.value for s in agent.scores([scene.image] * len(ORDERS), person, [f"{plain}. {o}" for o in ORDERS])]
-            moved.append(np.mean(np.abs(np.array(ordered) - agent.score(scene.image, person, plain).value)))
-    assert np.mean(moved) <= np.mean(spread), (np.mean(moved), np.mean(spread))
+            scores = np.array([s.value for s in agent.scores([scene.image] * len(asked), person, asked)])
+            usual, ordered = scores[: len(said) + 1], scores[len(said) + 1 :]
+            assert np.abs(ordered - scores[0]).max() <= np.ptp(usual) + 1e-6, plain
+
+
+def test_the_agent_reads_in_a_prompt_what_the_trait_model_reads(agent):
+    """And nothing else: things and places."""
+    for text in ("Tigers, and (a teddy bear) under the stars!", "rating: 9, a man feeding pigeons in the grass", *ORDERS):
+        names, place = tastes.asked_for(text)
+        told = agent.conversation.messages(GA1, text)[-1]["content"][1]["text"].split('"')[1]
+        assert tastes.asked_for(told) == (names, place)
+        assert set(told.split()) <= scenes.KNOWN
 
 
 def test_both_losses_teach_eyes_and_tongue(lesson):

@@ -93,6 +93,16 @@ def test_equal_requests_are_computed_once(images):
     assert sum(seen) == 2 and len({score.value for score in scores}) == 2
 
 
+def test_a_picture_is_looked_at_once_for_all_who_rate_it(images):
+    agent = PersonaAgent(*models.llava(), device="cpu", least_mass=0)
+    seen = []
+    agent.model.model.vision_tower.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
+    shown, people = [images[0], images[1], images[0]], [GA1, GA2, GA2]
+    together = [score.value for score in agent.scores(shown, people, "a dog")]
+    assert sum(seen) == 2 and np.ptp(together) > 1e-4
+    assert together == pytest.approx([agent.score(i, p, "a dog").value for i, p in zip(shown, people)], abs=1e-6)
+
+
 def certain(agent, chances):
     """Make the agent's model answer with these probabilities of tokens."""
     table = torch.full((agent.model.config.text_config.vocab_size,), -30.0)

@@ -1,0 +1,83 @@
+"""Networks of the learners: the diffusion actor of G-DDPG, the plain one of DDPG, and the critic."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Two hidden layers."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+class PlainActor(nn.Module):
+    """State -> action in [-1, 1], the actor of DDPG."""
+
+    def __init__(self, observation: int, action: int, hidden: int):
+        super().__init__()
+        self.action, self.net = action, mlp(observation, hidden, action)
+
+    def forward(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """States (B, n) -> actions (B, m); `noise` is not used."""
+        return self.net(state).tanh()
+
+    def noise(self, count: int, source: torch.Generator) -> None:
+        """None: this actor draws nothing."""
+
+
+class DiffusionActor(nn.Module):
+    """State -> action in [-1, 1] by D denoising steps, eq. (7) with the state as the condition.
+
+    The network estimates the clean action from a noisy one, the step and the state; a step goes to the mean of the
+    diffusion posterior, plus its noise except at the end. The noise schedule is that of a variance-preserving process
+    whose rate grows linearly from `rate[0]` to `rate[1]` over the chain, cut into D steps.
+    """
+
+    def __init__(self, observation: int, action: int, hidden: int, steps: int = 5, rate: tuple[float, float] = (0.1, 10.0)):
+        super().__init__()
+        self.action, self.steps = action, steps
+        self.net = mlp(observation + action + 1, hidden, action)
+        i = torch.arange(1, steps + 1, dtype=torch.float64)
+        log_alpha = -rate[0] / steps - (rate[1] - rate[0]) * (2 * i - 1) / (2 * steps**2)
+        alpha = log_alpha.exp()
+        left, before = alpha.cumprod(0), torch.cat([torch.ones(1, dtype=torch.float64), alpha.cumprod(0)[:-1]])
+        self.clean = (before.sqrt() * (1 - alpha) / (1 - left)).tolist()  # weight of the estimate in the posterior mean
+        self.noisy = (alpha.sqrt() * (1 - before) / (1 - left)).tolist()  # and of the noisy action
+        self.spread = ((1 - alpha) * (1 - before) / (1 - left)).sqrt().tolist()
+
+    def forward(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """States (B, n) -> actions (B, m).
+
+        Args:
+            noise: (B, D, m) standard normal: the start of the chain, then what each step adds; None is no noise at all.
+        """
+        return self.chain(state, noise)[-1]
+
+    def chain(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """The noisy start and the action after each of the D steps, D + 1 tensors (B, m)."""
+        noise = state.new_zeros(len(state), self.steps, self.action) if noise is None else noise
+        walked = [noise[:, 0]]
+        for i in reversed(range(self.steps)):
+            place = state.new_full((len(state), 1), (i + 1) / self.steps)
+            estimate = self.net(torch.cat([state, walked[-1], place], 1)).tanh()
+            moved = self.clean[i] * estimate + self.noisy[i] * walked[-1]
+            walked.append(moved + self.spread[i] * noise[:, self.steps - i] if i else moved)
+        return walked
+
+    def noise(self, count: int, source: torch.Generator) -> torch.Tensor:
+        """Noise (count, D, m) for `forward`."""
+        return torch.randn(count, self.steps, self.action, generator=source)
+
+
+class Critic(nn.Module):
+    """Two estimates of the reward of an action in a state; the "double" of Algorithm 3's title."""
+
+    def __init__(self, observation: int, action: int, hidden: int):
+        super().__init__()
+        self.nets = nn.ModuleList(mlp(observation + action, hidden, 1) for _ in range(2))
+
+    def forward(self, state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """States (B, n), actions (B, m) -> rewards (B, 2)."""
+        pair = torch.cat([state, action], 1)
+        return torch.cat([net(pair) for net in self.nets], 1)

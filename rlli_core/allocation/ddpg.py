@@ -1,0 +1,247 @@
+"""G-DDPG and DDPG, Algorithm 3: one file, in which only the actor differs.
+
+A round is an episode of one step, so the critic learns the reward itself, eq. (29), with nothing to bootstrap from. The
+target networks of Algorithm 3 are kept: what comes out of the training is the target actor, the running mean of the actor.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from ..errors import InvalidArgument, check_integer, check_number
+from ..records import Allocation, States
+from .actors import Critic, DiffusionActor, PlainActor
+from .environment import Service, ServiceEnv
+
+ALGORITHMS = ("g-ddpg", "ddpg")
+VALIDATION_SEED = 1_000_003  # of the states of the learning curve; training draws from other streams
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and how to train.
+
+    Args:
+        interactions: rounds served in all.
+        collect: rounds between two updates, served at once.
+        warmup: rounds with random actions at the beginning.
+        batch, hidden, lr: of actor and critic alike.
+        denoising_steps: D of the diffusion actor.
+        exploration: standard deviation of the noise on actions, at the beginning and at the end, linear between.
+        tau: share of the network that the target network takes on at each update.
+        evaluate_every: interactions between two rows of the learning curve.
+    """
+
+    interactions: int = 40_000
+    collect: int = 8
+    warmup: int = 1_000
+    batch: int = 256
+    hidden: int = 256
+    lr: float = 3e-4
+    denoising_steps: int = 5
+    exploration: tuple[float, float] = (0.5, 0.1)
+    tau: float = 0.005
+    evaluate_every: int = 2_000
+
+    def __post_init__(self) -> None:
+        for name in ("interactions", "collect", "batch", "hidden", "denoising_steps", "evaluate_every"):
+            check_integer(name, getattr(self, name), 1)
+        check_integer("warmup", self.warmup, 0)
+        check_number("lr", self.lr, 0, open_low=True)
+        check_number("tau", self.tau, 0, 1, open_low=True)
+        for i, value in enumerate(self.exploration):
+            check_number(f"exploration[{i}]", value, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A trained allocator.
+
+    Attributes:
+        service: that it was trained on.
+        actor: the target actor.
+        curve: one row each `evaluate_every` interactions: interactions, updates, seconds, reward, sum_qoe, over_budget (share
+            of groups whose server energy (24) or device energy (22) is exceeded), below_threshold (share of users).
+    """
+
+    service: Service
+    actor: torch.nn.Module
+    curve: pd.DataFrame
+
+    @torch.no_grad()
+    def act(self, states: States) -> Allocation:
+        """Allocate; without any noise, so the same every time."""
+        return self.service.decode(self.actor(torch.from_numpy(self.service.observe(states))).numpy())
+
+
+def train(
+    algorithm: str = "g-ddpg",
+    env: ServiceEnv | Service | None = None,
+    seed: int = 0,
+    folder: Path | None = None,
+    progress: bool = True,
+    **options,
+) -> Policy:
+    """Train an allocator.
+
+    Args:
+        algorithm: "g-ddpg" (diffusion actor) or "ddpg" (plain actor).
+        env: what to train on, by default `ServiceEnv()`.
+        seed: of everything drawn.
+        folder: where the checkpoint and curve.csv are written; a training that was broken off goes on from there, and ends
+            with the same bytes as one that was not.
+        options: fields of `Training`.
+
+    Raises:
+        InvalidArgument: an unknown algorithm, an option outside its range, or a checkpoint made with other options.
+    """
+    if algorithm not in ALGORITHMS:
+        raise InvalidArgument("algorithm", algorithm, f"one of {', '.join(ALGORITHMS)}")
+    env = ServiceEnv() if env is None else env
+    learner = Learner(algorithm, env if isinstance(env, Service) else env.service, Training(**options), seed)
+    checkpoint = None if folder is None else Path(folder) / "checkpoint.pt"
+    if checkpoint is not None and checkpoint.exists():
+        learner.load(checkpoint)
+    total = learner.training.interactions
+    with tqdm(total=total, initial=learner.done, disable=not progress, desc=algorithm, unit="round", mininterval=1) as bar:
+        while learner.done < total:
+            before = learner.done
+            learner.step()
+            bar.update(learner.done - before)
+            if learner.crossed(before):
+                learner.evaluate()
+                bar.set_postfix(reward=f"{learner.rows[-1]['reward']:.3f}")
+                if checkpoint is not None:
+                    learner.save(checkpoint)
+    return learner.policy()
+
+
+def validation(service: Service) -> States:
+    """The states of learning curves, the same for every learner."""
+    return service.draw(np.random.default_rng(VALIDATION_SEED), 256)
+
+
+def measure(policy: Policy, states: States) -> dict[str, float]:
+    """What a policy brings on average: a row of `Policy.curve`, without what it has cost."""
+    made = policy.service.outcome(states, policy.act(states))
+    over = (made.server_excess > 0) | (made.device_excess > 0).any(1)
+    means = {"reward": made.reward, "sum_qoe": made.qoe.sum(1), "over_budget": over, "below_threshold": made.shortfall > 0}
+    return {name: float(np.mean(values)) for name, values in means.items()}
+
+
+class Learner:
+    """All that a training has: networks, optimisers, records (s, a, r), sources of chance, and the curve so far."""
+
+    def __init__(self, algorithm: str, service: Service, training: Training, seed: int):
+        self.algorithm, self.service, self.training = algorithm, service, training
+        self.seed = check_integer("seed", seed, 0)
+        self.rng, self.source = np.random.default_rng((seed, 1)), torch.Generator().manual_seed(seed)
+        seen, acts, hidden = len(service.low), service.config.action_size, training.hidden
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.actor = self._actor(seen, acts, hidden)
+            self.critic, self.target = Critic(seen, acts, hidden), self._actor(seen, acts, hidden)
+        self.target.load_state_dict(self.actor.state_dict())
+        self.optimisers = [torch.optim.Adam(net.parameters(), training.lr, fused=True) for net in (self.actor, self.critic)]
+        size = training.interactions + training.collect
+        self.records = [torch.zeros(size, width) for width in (seen, acts, 1)]
+        self.done, self.updates, self.seconds, self.rows = 0, 0, 0.0, []
+        self.validation = validation(service)
+
+    def _actor(self, seen: int, acts: int, hidden: int) -> torch.nn.Module:
+        if self.algorithm == "ddpg":
+            return PlainActor(seen, acts, hidden)
+        return DiffusionActor(seen, acts, hidden, self.training.denoising_steps)
+
+    def step(self) -> None:
+        """Serve `collect` groups and update once: lines 4 to 12 of Algorithm 3."""
+        start = time.perf_counter()
+        self.collect()
+        self.update(torch.from_numpy(self.rng.integers(0, self.done, self.training.batch)))
+        self.seconds += time.perf_counter() - start
+
+    @torch.no_grad()
+    def collect(self) -> None:
+        """Serve groups with actions of the actor, disturbed, and keep the records."""
+        t, count = self.training, self.training.collect
+        states = self.service.draw(self.rng, count)
+        seen = torch.from_numpy(self.service.observe(states))
+        if self.done < t.warmup:
+            actions = 2 * torch.rand(count, self.actor.action, generator=self.source) - 1
+        else:
+            part = self.done / t.interactions
+            spread = (1 - part) * t.exploration[0] + part * t.exploration[1]
+            actions = self.actor(seen, self.actor.noise(count, self.source))
+            actions = (actions + spread * torch.randn(actions.shape, generator=self.source)).clamp(-1, 1)
+        reward = self.service.outcome(states, self.service.decode(actions.numpy())).reward
+        for kept, new in zip(self.records, (seen, actions, torch.from_numpy(reward)[:, None])):
+            kept[self.done : self.done + count] = new
+        self.done += count
+
+    def update(self, index: torch.Tensor) -> None:
+        """One step of the critic (29), one of the actor (28), one of the target."""
+        seen, actions, reward = (kept[index] for kept in self.records)
+        of_actor, of_critic = self.optimisers
+        loss = (self.critic(seen, actions) - reward).square().sum(1).mean()
+        of_critic.zero_grad()
+        loss.backward()
+        of_critic.step()
+        self.critic.requires_grad_(False)
+        loss = -self.critic(seen, self.actor(seen, self.actor.noise(len(seen), self.source))).min(1).values.mean()
+        of_actor.zero_grad()
+        loss.backward()
+        of_actor.step()
+        self.critic.requires_grad_(True)
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.target.parameters()), list(self.actor.parameters()), self.training.tau)
+        self.updates += 1
+
+    def crossed(self, before: int) -> bool:
+        """Whether a row of the curve is due after `before` interactions became `done`."""
+        every = self.training.evaluate_every
+        return before // every != self.done // every or self.done >= self.training.interactions
+
+    def evaluate(self) -> None:
+        """Add a row to the curve."""
+        spent = {"interactions": self.done, "updates": self.updates, "seconds": self.seconds}
+        self.rows.append(spent | measure(self.policy(), self.validation))
+
+    def policy(self) -> Policy:
+        """What has been learnt so far."""
+        return Policy(self.service, self.target, pd.DataFrame(self.rows))
+
+    def save(self, path: Path) -> None:
+        """Write everything, whole or not at all, and the curve beside it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = {name: getattr(self, name).state_dict() for name in ("actor", "critic", "target")}
+        kept |= {"optimisers": [o.state_dict() for o in self.optimisers], "records": [r[: self.done] for r in self.records]}
+        kept |= {name: getattr(self, name) for name in ("done", "updates", "seconds", "rows")}
+        kept |= {"rng": self.rng.bit_generator.state, "source": self.source.get_state(), "made_with": self._made_with()}
+        torch.save(kept, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").replace(path)
+        pd.DataFrame(self.rows).to_csv(path.parent / "curve.csv", index=False)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        kept = torch.load(path, weights_only=False)
+        if kept["made_with"] != self._made_with():
+            raise InvalidArgument("folder", str(path.parent), "empty, or hold a training of the same algorithm, setting and seed")
+        for name in ("actor", "critic", "target"):
+            getattr(self, name).load_state_dict(kept[name])
+        for optimiser, state in zip(self.optimisers, kept["optimisers"]):
+            optimiser.load_state_dict(state)
+        for record, rows in zip(self.records, kept["records"]):
+            record[: kept["done"]] = rows
+        self.done, self.updates, self.seconds, self.rows = (kept[k] for k in ("done", "updates", "seconds", "rows"))
+        self.rng.bit_generator.state = kept["rng"]
+        self.source.set_state(kept["source"])
+
+    def _made_with(self) -> str:
+        return repr((self.algorithm, self.seed, self.training, self.service.config, self.service.source.prompts))

@@ -1,0 +1,241 @@
+"""The study: every algorithm with every seed on the same budget, measured on states that none has seen.
+
+`rlli train --study` runs it; what is done is kept, so a run that was broken off goes on. Written to `data/results`:
+allocation_runs.csv (one row a run), allocation_curves.csv (learning curves) and allocation.json (rules of thumb, the
+optimum, provenance).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+from stable_baselines3 import DDPG, SAC, TD3
+from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.vec_env import VecEnv
+
+from ..diffusion.split import SplitDiffusion
+from ..errors import RunFailed
+from ..paths import DATA
+from ..qoe.agent import PersonaAgent
+from ..records import Allocation, States
+from . import oracle
+from .ddpg import ALGORITHMS, Policy, Training, measure, train, validation
+from .environment import Service, ServiceConfig, ServiceEnv
+from .live import LiveQoE
+from .oracle import optimum
+from .table import TableQoE, groups
+
+RESULTS = DATA / "results"
+LIBRARY = {"sb3-ddpg": DDPG, "td3": TD3, "sac": SAC}
+STUDIED = (*ALGORITHMS, *LIBRARY)
+TRAINING = {"smoke": Training(interactions=8_000, hidden=128, batch=128, evaluate_every=1_000), "full": Training()}
+TEST_SEED, LIVE_SEED = 2_000_003, 50_000
+TEST_STATES, LIVE_STATES = 512, 24
+
+
+class Rounds(VecEnv):
+    """`Service` as a vector of environments in the form of stable-baselines3: each step is an episode."""
+
+    def __init__(self, service: Service, count: int, seed: int):
+        env = ServiceEnv(service.config, service.source)
+        super().__init__(count, env.observation_space, env.action_space)
+        self.service, self.rng = service, np.random.default_rng((seed, 1))
+
+    def reset(self) -> np.ndarray:
+        """Draw the first groups."""
+        self.states = self.service.draw(self.rng, self.num_envs)
+        return self.service.observe(self.states)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Take the actions."""
+        self.actions = actions
+
+    def step_wait(self) -> tuple:
+        """Serve, and draw the next groups."""
+        seen = self.service.observe(self.states)
+        reward = self.service.outcome(self.states, self.service.decode(self.actions)).reward
+        infos = [{"terminal_observation": row, "TimeLimit.truncated": False} for row in seen]
+        return self.reset(), reward.astype(np.float32), np.ones(self.num_envs, bool), infos
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def get_attr(self, attr_name, indices=None):
+        """Of every environment."""
+        return [None if attr_name == "render_mode" else getattr(self, attr_name)] * self.num_envs
+
+    def set_attr(self, attr_name, value, indices=None) -> None:
+        """Not needed."""
+        raise NotImplementedError
+
+    def env_method(self, method_name, *args, indices=None, **kwargs):
+        """Not needed."""
+        raise NotImplementedError
+
+    def env_is_wrapped(self, wrapper_class, indices=None) -> list[bool]:
+        """Never."""
+        return [False] * self.num_envs
+
+
+class LibraryPolicy(Policy):
+    """A trained model of stable-baselines3 in place of the actor."""
+
+    def act(self, states: States) -> Allocation:
+        """Allocate, the same every time."""
+        return self.service.decode(self.actor.predict(self.service.observe(states), deterministic=True)[0])
+
+
+def train_library(algorithm: str, service: Service, seed: int, training: Training) -> Policy:
+    """Train DDPG, TD3 or SAC of stable-baselines3 with the same sizes, batches, rounds and updates as `ddpg.train`."""
+    env = Rounds(service, training.collect, seed)
+    size = service.config.action_size
+    options = {}
+    if algorithm != "sac":
+        options["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, np.mean(training.exploration)))
+    model = LIBRARY[algorithm](
+        "MlpPolicy", env, training.lr, buffer_size=training.interactions + training.collect, batch_size=training.batch,
+        learning_starts=training.warmup, train_freq=1, gradient_steps=1, tau=training.tau, seed=seed, device="cpu", gamma=0.0,
+        policy_kwargs={"net_arch": [training.hidden, training.hidden]}, **options,
+    )  # fmt: skip
+    rows, states, seconds = [], validation(service), 0.0
+    while model.num_timesteps < training.interactions:
+        start = time.perf_counter()
+        model.learn(min(training.evaluate_every, training.interactions - model.num_timesteps), reset_num_timesteps=False)
+        seconds += time.perf_counter() - start
+        spent = {"interactions": model.num_timesteps, "updates": model._n_updates, "seconds": seconds}
+        rows.append(spent | measure(LibraryPolicy(service, model, pd.DataFrame()), states))
+    return LibraryPolicy(service, model, pd.DataFrame(rows))
+
+
+class Exam:
+    """States that no learner has seen, with the optimum of each: on the table, live, and with prompts never trained on.
+
+    Args:
+        config: the setting.
+        live_states: how many of the states are served live.
+    """
+
+    def __init__(self, config: ServiceConfig, live_states: int = LIVE_STATES):
+        known, unseen = TableQoE.load(), TableQoE.load(held_out=True)
+        chain, agent = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded")
+        live = LiveQoE(chain, agent, config.link, groups(), LIVE_SEED)
+        self.service = Service(config, known)
+        self.papers = {
+            "table": (self.service, self.service.draw(np.random.default_rng(TEST_SEED), TEST_STATES)),
+            "new_prompts": ((other := Service(config, unseen)), other.draw(np.random.default_rng(TEST_SEED), TEST_STATES // 4)),
+        }
+        self.papers["live"] = (Service(config, live), self.papers["table"][1][:live_states])
+        self.best = {}
+        for name, (service, states) in self.papers.items():
+            allocation = optimum(self.table_of(service), states)
+            self.best[name] = (allocation, service.outcome(states, allocation))
+
+    def table_of(self, service: Service) -> Service:
+        """What searches by the QoE searches the table, also where it is served live."""
+        return self.service if service is self.papers["live"][0] else service
+
+    def mark(self, allocate: Callable[[Service, States], Allocation]) -> dict[str, float]:
+        """Measure an allocator, cut to the budgets, as shares of what the optimum has in the same states.
+
+        Returns:
+            For each kind of state, `<kind>_sum_qoe`, `<kind>_share` (sum QoE over the optimum's), `<kind>_reward_gap` (reward
+            missing to the optimum's) and `<kind>_violated` (share of groups in which a user is below the threshold where the
+            optimum has nobody below; the energy constraints hold by the cut). For the table also `raw_over_budget`, the share
+            of groups over a budget before the cut.
+        """
+        found = {}
+        for name, (service, states) in self.papers.items():
+            raw = allocate(service, states)
+            made = service.outcome(states, service.within_budget(states, raw))
+            best = self.best[name][1]
+            found[f"{name}_sum_qoe"] = made.qoe.sum(1).mean()
+            found[f"{name}_share"] = made.qoe.sum() / best.qoe.sum()
+            found[f"{name}_reward_gap"] = (best.reward - made.reward).mean()
+            found[f"{name}_violated"] = ((made.shortfall > 0).any(1) & ~(best.shortfall > 0).any(1)).mean()
+            if name == "table":
+                before = service.outcome(states, raw)
+                found["raw_over_budget"] = ((before.server_excess > 0) | (before.device_excess > 0).any(1)).mean()
+        return {key: float(value) for key, value in found.items()}
+
+
+def run(algorithm: str, seed: int, exam: Exam, training: Training, place: Path) -> pd.Series:
+    """Train and examine one algorithm with one seed, unless its result is in the folder `place` already; return the result."""
+    if (place / "result.json").exists():
+        return pd.Series(json.loads((place / "result.json").read_text()))
+    place.mkdir(parents=True, exist_ok=True)
+    if algorithm in ALGORITHMS:
+        policy = train(algorithm, exam.service, seed, place, progress=False, **vars(training))
+        save_file(policy.actor.state_dict(), place / "actor.safetensors")
+    else:
+        policy = train_library(algorithm, exam.service, seed, training)
+    policy.curve.assign(algorithm=algorithm, seed=seed).to_csv(place / "curve.csv", index=False)
+    last = policy.curve.iloc[-1]
+    result = {"algorithm": algorithm, "seed": seed, "seconds": last.seconds, "updates": int(last.updates)}
+    result |= exam.mark(lambda service, states: replace(policy, service=service).act(states))
+    write(place / "result.json", result)
+    return pd.Series(result)
+
+
+def study(folder: Path, algorithms: Sequence[str], seeds: int, training: Training, workers: int) -> None:
+    """Run everything that is not done yet, on as many processes as told, and write the tables to `data/results`."""
+    todo = list(product(range(seeds), algorithms))
+    processes = [get_context("spawn").Process(target=_work, args=(folder, todo[i::workers], training)) for i in range(workers)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        raise RunFailed("a worker of the study failed; what is done is kept, run the command again")
+    collect(folder, [folder / f"{name}-{seed}" for seed, name in todo], training)
+
+
+def _work(folder: Path, todo: list[tuple[int, str]], training: Training) -> None:
+    torch.set_num_threads(1)
+    exam = Exam(ServiceConfig())
+    for seed, algorithm in todo:
+        run(algorithm, seed, exam, training, folder / f"{algorithm}-{seed}")
+        print(f"{algorithm}, seed {seed}: done", flush=True)
+
+
+def collect(folder: Path, places: Sequence[Path], training: Training, output: Path = RESULTS) -> None:
+    """Write the tables of a finished study, and how the rules of thumb do on the same states."""
+    exam = Exam(ServiceConfig())
+    rng = np.random.default_rng(TEST_SEED)
+    rules = {
+        "random": lambda service, states: oracle.random(service, states, rng),
+        "equal split": oracle.equal_split,
+        "no sharing": oracle.no_sharing,
+        "greedy": lambda service, states: oracle.greedy(exam.table_of(service), states),
+        "optimum": lambda service, states: optimum(exam.table_of(service), states),
+    }
+    marks = {name: exam.mark(rule) for name, rule in rules.items()}
+    pd.DataFrame([json.loads((p / "result.json").read_text()) for p in places]).to_csv(output / "allocation_runs.csv", index=False)
+    pd.concat([pd.read_csv(p / "curve.csv") for p in places]).to_csv(output / "allocation_curves.csv", index=False)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=DATA.parent).stdout.strip()
+    top = optimum_curve(exam.service)
+    about = {"command": "rlli train --study", "commit": commit, "date": time.strftime("%Y-%m-%d")}
+    write(output / "allocation.json", {"rules": marks, "validation_optimum": top, "training": vars(training), "provenance": about})
+
+
+def optimum_curve(service: Service) -> dict[str, float]:
+    """What the optimum brings in the states of the learning curves."""
+    states = validation(service)
+    made = service.outcome(states, optimum(service, states))
+    return {"reward": float(made.reward.mean()), "sum_qoe": float(made.qoe.sum(1).mean())}
+
+
+def write(path: Path, values: dict) -> None:
+    """Write JSON, whole or not at all."""
+    path.with_suffix(".tmp").write_text(json.dumps(values, indent=2) + "\n")
+    path.with_suffix(".tmp").replace(path)

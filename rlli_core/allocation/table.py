@@ -1,0 +1,245 @@
+"""QoE from a table: what the split chain and the persona agent gave on a lattice of allocations, gathered once.
+
+`python -m rlli_core.allocation.table` gathers it (about 65 core-minutes; resumes). One unit of work is one pair of prompts
+and one image seed: every hand-off of the lattice, rated by `PEOPLE` personas.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from scipy.stats import qmc
+from tqdm.auto import tqdm
+
+from ..channel import Link
+from ..diffusion.split import SplitDiffusion
+from ..errors import InvalidArgument, ModelNotFound
+from ..paths import DATA
+from ..qoe.agent import PersonaAgent
+from ..qoe.persona import Persona
+from ..records import Allocation, States
+
+TABLE = DATA / "results" / "qoe_table.npz"
+SHARED_STEPS = (1, 2, 3, 5, 7, 10)
+DEVICE_STEPS = (1, 2, 4, 6, 8)
+BEPS = (0.0, 0.02, 0.06, 0.13, 0.25, 0.5)  # about even in the square root, in which the QoE is interpolated
+PEOPLE = 16
+SEEDS = 3
+EMBEDDING = 8  # numbers that a policy sees of a prompt
+PAPER_GROUP = ("a tiger in front of a bush", "a dog in front of a bush", "a frog in front of a bush")
+HELD_OUT = ("a tiger at night", "a crocodile in the street")  # server prompts of groups that no policy is trained on
+
+
+def groups() -> list[tuple[str, ...]]:
+    """Groups of three prompts, the server's first: the paper's tiger and dog, and the first three of our larger groups."""
+    found = [PAPER_GROUP]
+    for group in yaml.safe_load((DATA / "prompts.yaml").read_text())["groups"]:
+        single = [prompt for prompt in group if " and " not in prompt and " under " not in prompt]
+        if len(single) >= 3 and single[0] != PAPER_GROUP[0]:
+            found.append(tuple(single[:3]))
+    return found
+
+
+def people() -> np.ndarray:
+    """Traits (PEOPLE, 5) that cover the cube of personas evenly."""
+    return qmc.Sobol(5, seed=0).random(PEOPLE)
+
+
+@dataclass(frozen=True, eq=False)
+class TableQoE:
+    """A QoE source that reads the table.
+
+    The mean over image seeds is interpolated linearly in t0, t_k and the square root of the BEP, and is linear in the
+    traits (least squares over the personas asked). Values outside [0, 1] are cut off.
+
+    Attributes:
+        prompts, embeddings, groups: as in `QoESource`.
+        fits: coefficients (pairs, T_s + 1, T_e + 1, BEPs, 6) of 1 and the five traits; row t0 = 0 is without sharing.
+        pairs: number of the pair (server prompt, device prompt) in `fits`, (P, P) int, -1 where it was not gathered.
+        raw: the scores themselves, (pairs, seeds, t0, t_k, BEPs, people) float32.
+    """
+
+    prompts: tuple[str, ...]
+    embeddings: np.ndarray
+    groups: tuple[tuple[int, ...], ...]
+    fits: np.ndarray
+    pairs: np.ndarray
+    raw: np.ndarray
+
+    @classmethod
+    def load(cls, path: Path = TABLE, held_out: bool = False) -> TableQoE:
+        """Read the shipped table, with the groups that policies are trained on, or those that they never see.
+
+        Raises:
+            ModelNotFound: no table there.
+        """
+        if not path.is_file():
+            raise ModelNotFound(f"no table of QoE at {path}; make it with: python -m rlli_core.allocation.table")
+        with np.load(path) as file:
+            raw, alone = file["scores"].astype(np.float32), file["alone"].astype(np.float32)
+            prompts, embeddings, by_group = tuple(file["prompts"].tolist()), file["embeddings"], file["groups"]
+        pairs = np.full((len(prompts),) * 2, -1)
+        for group, members in enumerate(by_group):
+            for place, member in enumerate(members):
+                pairs[members[0], member] = group * len(members) + place
+        chosen = [tuple(map(int, g)) for g in by_group if (prompts[g[0]] in HELD_OUT) == held_out]
+        return cls(prompts, embeddings, tuple(chosen), _fits(raw.mean(1), alone.mean(1)), pairs, raw)
+
+    def qoe(self, states: States, allocation: Allocation, bep: np.ndarray) -> np.ndarray:
+        """As in `QoESource`.
+
+        Raises:
+            InvalidArgument: a pair of prompts that was not gathered, or more steps than the lattice has.
+        """
+        return self.lookup(
+            states.prompts[:, :1], states.prompts, states.personas, allocation.shared_steps[:, None], allocation.device_steps, bep
+        )
+
+    def lookup(
+        self,
+        server: np.ndarray,
+        device: np.ndarray,
+        personas: np.ndarray,
+        shared_steps: np.ndarray,
+        device_steps: np.ndarray,
+        bep: np.ndarray,
+    ) -> np.ndarray:
+        """QoE of single users; all arguments broadcast against each other, `personas` with five more at the end."""
+        pair = self.pairs[server, device]
+        if (pair < 0).any():
+            raise InvalidArgument("prompts", "a pair", "one of a group that was gathered; see rlli_core.allocation.table.groups")
+        for name, value, most in (
+            ("shared_steps", shared_steps, self.fits.shape[1] - 1),
+            ("device_steps", device_steps, self.fits.shape[2] - 1),
+        ):
+            if np.min(value) < 0 or np.max(value) > most:
+                raise InvalidArgument(name, int(np.max(value)), f"0 to {most}, where the table was gathered")
+        grid = np.sqrt(BEPS)
+        place = np.interp(np.sqrt(bep), grid, np.arange(len(grid)))
+        low = np.minimum(place.astype(int), len(grid) - 2)
+        part = (place - low)[..., None]
+        weights = (1 - part) * self.fits[pair, shared_steps, device_steps, low]
+        weights += part * self.fits[pair, shared_steps, device_steps, low + 1]
+        return np.clip(weights[..., 0] + (weights[..., 1:] * personas).sum(-1), 0, 1)
+
+
+def _fits(scores: np.ndarray, alone: np.ndarray) -> np.ndarray:
+    """Scores (pairs, t0, t_k, BEPs, people) and unshared ones (pairs, t_k, people) -> coefficients at every whole step."""
+    asked = np.concatenate([np.ones((PEOPLE, 1)), people()], 1)
+    solve = np.linalg.pinv(asked).T  # (people, 6)
+    inner, single = scores @ solve, alone @ solve
+    shared, device = np.arange(SHARED_STEPS[-1] + 1), np.arange(DEVICE_STEPS[-1] + 1)
+    out = np.empty((len(inner), len(shared), len(device), *inner.shape[3:]))
+    out[:, 1:] = _between(_between(inner, SHARED_STEPS, shared[1:], 1), DEVICE_STEPS, device, 2)
+    out[:, 0] = _between(single, DEVICE_STEPS, device, 1)[:, :, None]
+    return out
+
+
+def _between(values: np.ndarray, known: tuple[int, ...], wanted: np.ndarray, axis: int) -> np.ndarray:
+    """Interpolate linearly along one axis; the nearest value outside of what is known."""
+    place = np.interp(wanted, known, np.arange(len(known)))
+    low = np.minimum(place.astype(int), len(known) - 2)
+    shape = [1] * values.ndim
+    shape[axis] = -1
+    part = (place - low).reshape(shape)
+    return (1 - part) * values.take(low, axis) + part * values.take(low + 1, axis)
+
+
+def gather(folder: Path, worker: int = 0, workers: int = 1) -> None:
+    """Fill `folder` with one file a pair and seed; what is there is kept, so a broken-off run goes on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chain = SplitDiffusion.from_pretrained("embedded", dtype="bf16")
+    agent = PersonaAgent.from_pretrained("embedded", dtype="bf16", batch_size=64)
+    asked = [Persona.of(traits) for traits in people()]
+    units = [(g, d, s) for s, (g, members) in product(range(SEEDS), enumerate(groups())) for d in range(len(members))]
+    for group, device, seed in tqdm(units[worker::workers], desc="gathering", mininterval=10):
+        path = folder / f"{group}-{device}-{seed}.npy"
+        if path.exists():
+            continue
+        server, prompt = groups()[group][0], groups()[group][device]
+        made = chain.sweep(server, [prompt], SHARED_STEPS, DEVICE_STEPS, BEPS, [seed], Link(), batch_size=32, progress=False)
+        images = [record.image for record in made.records]
+        images += [chain.generate(prompt, steps, seed) for steps in DEVICE_STEPS]
+        scores = agent.scores(images * PEOPLE, [p for p in asked for _ in images], prompt)
+        table = np.array([score.value for score in scores]).reshape(PEOPLE, len(images)).T
+        np.save(path.with_suffix(".tmp.npy"), table.astype(np.float16))
+        path.with_suffix(".tmp.npy").replace(path)
+
+
+def assemble(folder: Path, path: Path = TABLE) -> None:
+    """Put the files of `folder` together to the shipped table, with what a policy sees of the prompts and its provenance."""
+    made, size = groups(), len(SHARED_STEPS) * len(DEVICE_STEPS) * len(BEPS)
+    units = np.array([[[np.load(folder / f"{g}-{d}-{s}.npy") for s in range(SEEDS)] for d in range(3)] for g in range(len(made))])
+    units = units.reshape(-1, SEEDS, size + len(DEVICE_STEPS), PEOPLE)
+    prompts = list(dict.fromkeys(prompt for group in made for prompt in group))
+    np.savez_compressed(
+        path,
+        scores=units[:, :, :size].reshape(-1, SEEDS, len(SHARED_STEPS), len(DEVICE_STEPS), len(BEPS), PEOPLE),
+        alone=units[:, :, size:],
+        prompts=prompts,
+        groups=[[prompts.index(prompt) for prompt in group] for group in made],
+        embeddings=embed(SplitDiffusion.from_pretrained("embedded"), prompts),
+    )
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=DATA.parent).stdout.strip()
+    about = {"command": "python -m rlli_core.allocation.table", "commit": commit, "date": time.strftime("%Y-%m-%d")}
+    about |= {"seeds": list(range(SEEDS)), "personas": PEOPLE, "dtype": "bf16", "image_scores": int(units.size)}
+    path.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n")
+
+
+@torch.no_grad()
+def embed(chain: SplitDiffusion, prompts: list[str]) -> np.ndarray:
+    """tau(c) of prompts for a policy: the text encoder's pooled output on its main axes over all our prompts, (P, EMBEDDING).
+
+    Each axis has unit variance over the prompts of `data/prompts.yaml`; values are cut off at 3.
+    """
+    known = [p for group in yaml.safe_load((DATA / "prompts.yaml").read_text())["groups"] for p in group]
+    pipeline = chain.pipeline
+
+    def encode(texts: list[str]) -> np.ndarray:
+        tokens = pipeline.tokenizer(
+            texts, padding="max_length", truncation=True, max_length=pipeline.tokenizer.model_max_length, return_tensors="pt"
+        ).input_ids
+        return pipeline.text_encoder(tokens.to(chain.denoiser.device)).pooler_output.float().cpu().numpy()
+
+    base = encode(known)
+    _, spread, axes = np.linalg.svd(base - base.mean(0), full_matrices=False)
+    scale = spread[:EMBEDDING] / np.sqrt(len(known))
+    return np.clip((encode(prompts) - base.mean(0)) @ axes[:EMBEDDING].T / scale, -3, 3).astype(np.float32)
+
+
+def main() -> None:
+    """Gather, with one process a core, and assemble."""
+    parser = argparse.ArgumentParser(prog="python -m rlli_core.allocation.table", description=__doc__.splitlines()[0])
+    work = Path(os.environ.get("RLLI_WORK", Path.home() / ".cache" / "rlli"))
+    parser.add_argument("--work", type=Path, default=work / "qoe_table", help="where results wait until all are there")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    others = [torch.multiprocessing.get_context("spawn").Process(target=_gather_alone, args=(options.work, i, options.workers))
+              for i in range(options.workers)]  # fmt: skip
+    for process in others:
+        process.start()
+    for process in others:
+        process.join()
+    if any(process.exitcode for process in others):
+        raise SystemExit("a worker failed; what was gathered is kept, run the command again")
+    assemble(options.work)
+
+
+def _gather_alone(folder: Path, worker: int, workers: int) -> None:
+    torch.set_num_threads(1)
+    gather(folder, worker, workers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The learners learn, differ in their actor only, and a broken-off training ends as one that was not."""
+
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from rlli_core.allocation import train
+from rlli_core.allocation.actors import Critic, DiffusionActor, PlainActor
+from rlli_core.allocation.ddpg import ALGORITHMS, Learner, Training
+from rlli_core.allocation.study import train_library
+from rlli_core.errors import InvalidArgument
+
+SHORT = {"interactions": 3_000, "hidden": 64, "batch": 64, "evaluate_every": 1_000, "lr": 1e-3, "warmup": 500}
+
+
+def test_the_chain_is_that_of_the_diffusion_posterior():
+    """With an estimate that is always the truth, a chain from the noised action returns to it with the known variance."""
+    torch.manual_seed(0)
+    actor = DiffusionActor(1, 1, 8, steps=6)
+    assert actor.clean[0] == pytest.approx(1) and actor.noisy[0] == pytest.approx(0) and actor.spread[0] == 0
+    alpha = np.array([np.exp(-0.1 / 6 - 9.9 * (2 * i - 1) / 72) for i in range(1, 7)])
+    left = alpha.cumprod()
+    assert left[-1] == pytest.approx(np.exp(-0.1 - 9.9 / 2))
+    # marginals of x_i given x_0: mean sqrt(left) x_0, variance 1 - left; the posterior step keeps them
+    for i in range(1, 6):
+        mean = actor.clean[i] + actor.noisy[i] * np.sqrt(left[i])
+        variance = actor.noisy[i] ** 2 * (1 - left[i]) + actor.spread[i] ** 2
+        assert mean == pytest.approx(np.sqrt(left[i - 1])) and variance == pytest.approx(1 - left[i - 1])
+
+
+def test_actors_give_actions_and_the_diffusion_chain_shows_its_steps():
+    source = torch.Generator().manual_seed(0)
+    state = torch.rand(5, 7)
+    for actor in (PlainActor(7, 4, 16), DiffusionActor(7, 4, 16, steps=3)):
+        made = actor(state, actor.noise(5, source))
+        assert made.shape == (5, 4) and made.abs().max() <= 1
+        assert torch.equal(actor(state), actor(state))
+    chain = actor.chain(state, actor.noise(5, source))
+    assert len(chain) == 4 and all(step.shape == (5, 4) for step in chain)
+    assert Critic(7, 4, 16)(state, made).shape == (5, 2)
+
+
+def test_only_the_actor_differs(service):
+    first, second = (Learner(name, service, Training(**SHORT), 0) for name in ALGORITHMS)
+    assert type(first.actor) is DiffusionActor and type(second.actor) is PlainActor
+    assert [p.shape for p in first.critic.parameters()] == [p.shape for p in second.critic.parameters()]
+    for learner in (first, second):
+        learner.collect()
+    assert (first.records[0] == second.records[0]).all()  # the same groups
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_it_learns(service, algorithm):
+    policy = train(algorithm, service, seed=0, progress=False, **SHORT | {"interactions": 12_000, "evaluate_every": 4_000})
+    states = service.draw(np.random.default_rng(9), 200)
+    random = service.outcome(states, service.decode(np.random.default_rng(0).uniform(-1, 1, (200, 37)))).reward.mean()
+    reached = service.outcome(states, policy.act(states)).reward.mean()
+    assert reached > random + 3  # random actions overspend by about 10
+    assert policy.curve.interactions.tolist() == [4_000, 8_000, 12_000]
+    assert policy.curve.reward.iloc[-1] == pytest.approx(reached, abs=0.3)
+
+
+@pytest.mark.parametrize("algorithm", ["td3", "sac", "sb3-ddpg"])
+def test_the_library_trains_on_the_same_rounds(service, algorithm):
+    policy = train_library(algorithm, service, 0, Training(**SHORT | {"interactions": 1_600, "evaluate_every": 800}))
+    assert policy.curve.interactions.tolist() == [800, 1_600]
+    states = service.draw(np.random.default_rng(9), 4)
+    first, again = policy.act(states), policy.act(states)
+    assert (first.power_w == again.power_w).all() and first.device_steps.shape == (4, 3)
+    assert abs(policy.curve.updates.iloc[-1] - (1_600 - 500) / 8) < 3
+
+
+KILLED = """
+import sys
+sys.path[:0] = [{tests!r}]
+from pathlib import Path
+from conftest import FormulaQoE
+from rlli_core.allocation import Service, ServiceConfig, train
+train("g-ddpg", Service(ServiceConfig(), FormulaQoE()), 4, Path({folder!r}), progress=False, **{options!r})
+"""
+
+
+def test_a_training_killed_and_resumed_ends_with_the_same_bytes(service, tmp_path):
+    folder = tmp_path / "killed"
+    code = KILLED.format(tests=str(__file__).rsplit("/", 1)[0], folder=str(folder), options=SHORT)
+    process = subprocess.Popen([sys.executable, "-c", code])
+    while process.poll() is None and not (folder / "checkpoint.pt").exists():
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 0 < torch.load(folder / "checkpoint.pt", weights_only=False)["done"] < SHORT["interactions"]
+    resumed = train("g-ddpg", service, 4, folder, progress=False, **SHORT)
+    whole = train("g-ddpg", service, 4, progress=False, **SHORT)
+    for a, b in zip(resumed.actor.parameters(), whole.actor.parameters()):
+        assert torch.equal(a, b)
+    columns = ["interactions", "updates", "reward", "sum_qoe", "over_budget", "below_threshold"]
+    assert resumed.curve[columns].equals(whole.curve[columns])
+
+
+def test_what_cannot_be_is_refused(service, tmp_path):
+    with pytest.raises(InvalidArgument, match="algorithm='ppo'.*g-ddpg, ddpg"):
+        train("ppo", service)
+    for name, value in {"lr": 0.0, "batch": 0, "tau": 1.5, "interactions": -1, "exploration": (0.1, float("nan"))}.items():
+        with pytest.raises(InvalidArgument, match=name):
+            train("ddpg", service, **{name: value})
+    train("ddpg", service, 0, tmp_path, progress=False, **SHORT | {"interactions": 1_000})
+    with pytest.raises(InvalidArgument, match="folder"):
+        train("ddpg", service, 1, tmp_path, progress=False, **SHORT | {"interactions": 1_000})
