@@ -95,13 +95,17 @@ def train(args: argparse.Namespace) -> int:
     from .allocation import ServiceConfig, study
 
     if args.study:
-        study.study(args.folder or DATA.parent / "build" / "study", study.STUDIED, args.seeds, study.TRAINING[args.profile], args.jobs or os.cpu_count())
+        folder = args.folder or DATA.parent / "build" / f"study-{args.profile}"
+        output = DATA / "results" if args.profile == "full" else folder
+        study.study(folder, args.seeds, study.TRAINING[args.profile], args.jobs or os.cpu_count(), output)
+        print(f"written to {output}")
         return 0
     if args.algorithm is None:
         raise InvalidArgument("--algorithm", None, f"one of {', '.join(study.STUDIED)}, or else --study")
     torch.set_num_threads(1)  # these networks are too small to share out
-    folder = args.folder or DATA.parent / "build" / "train" / f"{args.algorithm}-{args.profile}-{args.seed}"
-    exam = study.Exam(ServiceConfig(), live_states=4)
+    name = f"{args.algorithm}-{args.users}-users-{args.profile}-{args.seed}"
+    folder = args.folder or DATA.parent / "build" / "train" / name
+    exam = study.Exam(ServiceConfig(users=args.users), live_states=4)
     print(study.run(args.algorithm, args.seed, exam, study.TRAINING[args.profile], folder).to_string())
     print(f"written to {folder}")
     return 0
@@ -172,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--algorithm", choices=("g-ddpg", "ddpg", "sb3-ddpg", "td3", "sac"))
     sub.add_argument("--study", action="store_true", help="every algorithm, --seeds times each; goes on where it was broken off")
     sub.add_argument("--profile", choices=runs.PROFILES, default="smoke", help="a minute (default), or as long as in the study")
+    sub.add_argument("--users", type=int, default=3, help="K of a single training")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--seeds", type=int, default=10, help="of the study")
     sub.add_argument("--jobs", type=int, help="processes of the study")

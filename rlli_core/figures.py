@@ -19,7 +19,8 @@ from PIL import Image
 _BAND = {"errorbar": ("ci", 95), "seed": 0, "marker": "o", "markersize": 4.5}
 
 
-def _canvas(columns: int, width: float = 4.2, height: float = 3.2, **kwargs) -> np.ndarray:
+def canvas(columns: int, width: float = 4.2, height: float = 3.2, **kwargs) -> np.ndarray:
+    """Empty axes side by side in the book's look; sizes in inches each."""
     sns.set_theme("paper", "whitegrid", "colorblind", font_scale=1.1, rc={"figure.dpi": 130, "legend.framealpha": 0.9})
     _, axes = plt.subplots(1, columns, figsize=(width * columns, height), squeeze=False, layout="constrained", **kwargs)
     return axes[0]
@@ -62,7 +63,7 @@ def image_grid(
 def fidelity_by_bep(scores: pd.DataFrame, name: str) -> np.ndarray:
     """PSNR, SSIM and the judge's probability of `name` against the bit error probability, from a `score_table`."""
     sent = scores.dropna(subset="bep")
-    axes = _canvas(3, 3.6)
+    axes = canvas(3, 3.6)
     panels = [("psnr_db", "PSNR against error-free (dB)"), ("ssim", "SSIM against error-free"), (f"p_{name}", f"p({name})")]
     for ax, (column, label) in zip(axes, panels):
         sns.lineplot(sent, x="bep", y=column, ax=ax, **_BAND)
@@ -76,7 +77,7 @@ def fidelity_by_bep(scores: pd.DataFrame, name: str) -> np.ndarray:
 
 def traits_by_steps(scores: pd.DataFrame, wanted: str, shared: str) -> np.ndarray:
     """The judge's probabilities of the wanted and the shared object against device steps, a line for each t0."""
-    axes = _canvas(2, sharey=True)
+    axes = canvas(2, sharey=True)
     data = scores.assign(t0=scores.shared_steps.astype(str))
     for ax, name in zip(axes, (wanted, shared)):
         sns.lineplot(data, x="device_steps", y=f"p_{name}", hue="t0", style="t0", ax=ax, **_BAND)
@@ -87,7 +88,7 @@ def traits_by_steps(scores: pd.DataFrame, wanted: str, shared: str) -> np.ndarra
 
 def traits_by_fraction(scores: pd.DataFrame, wanted: str, shared: str) -> Axes:
     """The same probabilities against the shared fraction t0/(t0 + t_k), one point a plan."""
-    ax = _canvas(1, 5.4)[0]
+    ax = canvas(1, 5.4)[0]
     plans = scores.groupby(["shared_steps", "device_steps", "shared_fraction"], as_index=False).mean(numeric_only=True)
     for name, marker in ((wanted, "o"), (shared, "s")):
         sns.scatterplot(plans, x="shared_fraction", y=f"p_{name}", marker=marker, s=50, label=f"p({name})", ax=ax)
@@ -99,7 +100,7 @@ def traits_by_fraction(scores: pd.DataFrame, wanted: str, shared: str) -> Axes:
 
 def distances(table: pd.DataFrame) -> Axes:
     """Distance to an endpoint against steps taken, a line for each `path`; columns step, distance, path, seed."""
-    ax = _canvas(1, 5.4)[0]
+    ax = canvas(1, 5.4)[0]
     sns.lineplot(table, x="step", y="distance", hue="path", style="path", ax=ax, **_BAND)
     ax.set(xlabel="steps taken before the switch", ylabel="distance in latent space", ylim=(0, None))
     ax.legend(title=None)
@@ -108,7 +109,7 @@ def distances(table: pd.DataFrame) -> Axes:
 
 def divergence_by_step(estimates: Mapping[str, Sequence]) -> Axes:
     """Divergence (15) with two standard errors against steps taken, a line for each pair of prompts."""
-    ax = _canvas(1, 5.4)[0]
+    ax = canvas(1, 5.4)[0]
     for label, line in estimates.items():
         value, error = np.array([e.value for e in line]), np.array([e.standard_error for e in line])
         ax.errorbar(range(len(line)), value, yerr=2 * error, marker="o", markersize=5, capsize=3, label=label)
@@ -119,7 +120,7 @@ def divergence_by_step(estimates: Mapping[str, Sequence]) -> Axes:
 
 def fading_density(gain: np.ndarray, densities: Mapping[str, np.ndarray], samples: np.ndarray) -> Axes:
     """Densities of the power gain in dB, with a histogram of samples of the first one."""
-    ax = _canvas(1, 5.4)[0]
+    ax = canvas(1, 5.4)[0]
     decibels = 10 * np.log10(gain)
     jacobian = gain * np.log(10) / 10  # density over dB
     shown = 10 * np.log10(samples)
@@ -133,7 +134,7 @@ def fading_density(gain: np.ndarray, densities: Mapping[str, np.ndarray], sample
 
 def bep_by_snr(snr_db: np.ndarray, curves: Mapping[str, np.ndarray], points: Mapping[str, tuple] | None = None) -> Axes:
     """Bit error probability against mean SNR per bit; points are (snr_db, bep) pairs from a simulation."""
-    ax = _canvas(1, 5.4, 3.6)[0]
+    ax = canvas(1, 5.4, 3.6)[0]
     for colour, dashes, (label, curve) in zip(sns.color_palette("colorblind"), ("-", "--", "-.", ":"), curves.items()):
         ax.semilogy(snr_db, curve, dashes, label=label, color=colour)
         if points and label in points:
@@ -145,7 +146,7 @@ def bep_by_snr(snr_db: np.ndarray, curves: Mapping[str, np.ndarray], points: Map
 
 def bep_by_power(power_dbw: np.ndarray, curves: Mapping[str, np.ndarray], marks: Sequence[tuple[float, float]]) -> Axes:
     """Bit error probability against transmit power, with the paper's operating points marked."""
-    ax = _canvas(1, 5.4)[0]
+    ax = canvas(1, 5.4)[0]
     for label, curve in curves.items():
         ax.semilogy(power_dbw, curve, label=label)
     for power, bep in marks:
@@ -158,7 +159,7 @@ def bep_by_power(power_dbw: np.ndarray, curves: Mapping[str, np.ndarray], marks:
 
 def scores_by_bep(scores: pd.DataFrame) -> Axes:
     """Agents' scores against the bit error probability, a line for each person of an `agent_table`."""
-    ax = _canvas(1, 5.4)[0]
+    ax = canvas(1, 5.4)[0]
     sns.lineplot(scores.dropna(subset="bep"), x="bep", y="score", hue="person", style="person", ax=ax, **_BAND)
     shown = sorted(scores.bep.dropna().unique())
     ax.set(xscale="log", xlabel="bit error probability (%)", ylabel="score", ylim=(0, 1), xticks=shown)
@@ -171,7 +172,7 @@ def scores_by_bep(scores: pd.DataFrame) -> Axes:
 def scores_by_steps(scores: pd.DataFrame) -> np.ndarray:
     """Agents' scores against device steps, a panel for each person and a line for each t0."""
     people = scores.person.unique()
-    axes = _canvas(len(people), sharey=True)
+    axes = canvas(len(people), sharey=True)
     for ax, name in zip(axes, people):
         data = scores[scores.person == name]
         data = data.assign(t0=data.shared_steps.astype(str))
@@ -184,7 +185,7 @@ def scores_by_steps(scores: pd.DataFrame) -> np.ndarray:
 def score_heat(*tables: pd.DataFrame, titles: Sequence[str] = (), signed: float = 0, size: float = 0.62) -> np.ndarray:
     """Tables of scores in [0, 1], or of numbers between -`signed` and `signed`, as numbers on colour, side by side."""
     rows, columns = max(map(len, tables)), max(table.shape[1] for table in tables)
-    axes = _canvas(len(tables), max(3.4, size * columns + 1.6), max(2.2, 0.42 * rows + 1.0))
+    axes = canvas(len(tables), max(3.4, size * columns + 1.6), max(2.2, 0.42 * rows + 1.0))
     low, high, colours = (-signed, signed, "vlag") if signed else (0, 1, "viridis")
     look = {"cmap": colours, "vmin": low, "vmax": high}
     for i, (ax, table) in enumerate(zip(axes, tables)):
@@ -197,7 +198,7 @@ def score_heat(*tables: pd.DataFrame, titles: Sequence[str] = (), signed: float 
 
 def score_clusters(scores: pd.DataFrame) -> Axes:
     """Sampled scores as a cloud for each picture and agent; columns picture, person, score."""
-    ax, groups = _canvas(1, 6)[0], {"x": "picture", "y": "score", "hue": "person"}
+    ax, groups = canvas(1, 6)[0], {"x": "picture", "y": "score", "hue": "person"}
     sns.stripplot(scores, **groups, dodge=True, jitter=0.3, alpha=0.35, size=3, ax=ax)
     spread = {"errorbar": "sd", "capsize": 0.08, "linestyle": "none", "markers": "D", "markersize": 4}
     sns.pointplot(scores, **groups, **spread, dodge=0.4, ax=ax, legend=False)
@@ -206,8 +207,14 @@ def score_clusters(scores: pd.DataFrame) -> Axes:
     return ax
 
 
-def score_maps(scores: pd.DataFrame, device: str = "t_1") -> np.ndarray:
-    """Mean scores over t0 and t_k, a row for each person and a column for each BEP, with the best plan marked."""
+def score_maps(
+    scores: pd.DataFrame, device: str = "t_1", stars: Mapping[str, tuple[float, float, float]] | None = None
+) -> np.ndarray:
+    """Mean scores over t0 and t_k, a row for each person and a column for each BEP, with the best plan marked.
+
+    Args:
+        stars: for a person, the plan (t0, t_k, BEP) that an allocator chose: drawn on the map of the nearest BEP.
+    """
     people, levels = scores.person.unique(), sorted(scores.bep.unique())
     sns.set_theme("paper", "white", "colorblind", font_scale=1.0, rc={"figure.dpi": 130})
     shape = dict(squeeze=False, layout="constrained", sharex=True, sharey=True)
@@ -218,6 +225,12 @@ def score_maps(scores: pd.DataFrame, device: str = "t_1") -> np.ndarray:
         sns.heatmap(table, cmap="viridis", vmin=0, vmax=1, annot=True, fmt=".2f", annot_kws={"size": 7}, cbar=False, ax=ax)
         best = np.unravel_index(np.argmax(table.to_numpy()), table.shape)
         ax.add_patch(plt.Rectangle((best[1], best[0]), 1, 1, fill=False, edgecolor="crimson", linewidth=2))
+        if stars and people[r] in stars:
+            shared, steps, bep = stars[people[r]]
+            if levels[c] == min(levels, key=lambda level: abs(level - bep)):
+                place = np.interp(steps, table.columns, np.arange(table.shape[1])) + 0.5
+                height = np.interp(shared, table.index[::-1], np.arange(len(table))[::-1]) + 0.5
+                ax.plot(place, height, "*", color="red", markeredgecolor="white", markersize=17)
         ax.set(xlabel=f"device steps ${device}$" if r == len(people) - 1 else "")
         ax.set(ylabel=f"{people[r]}\nshared steps $t_0$" if c == 0 else "")
         ax.set_title(f"BEP {levels[c]:.1%}" if r == 0 else "", fontsize=10)
@@ -228,7 +241,7 @@ def score_maps(scores: pd.DataFrame, device: str = "t_1") -> np.ndarray:
 
 def agreement_scatter(taught: pd.DataFrame, learnt: pd.DataFrame) -> Axes:
     """Ratings by the trait model against those by the agent, a colour for each person (column)."""
-    ax = _canvas(1, 4.6, 4.0)[0]
+    ax = canvas(1, 4.6, 4.0)[0]
     pairs = taught.melt(var_name="person", value_name="taught").assign(learnt=learnt.melt().value)
     sns.scatterplot(pairs, x="taught", y="learnt", hue="person", s=18, ax=ax)
     ax.plot([0, 1], [0, 1], color="0.5", linewidth=1)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from . import figures
+from .allocation.environment import Service
+from .allocation.oracle import optimum
 from .channel import MODULATIONS, FisherSnedecorF, Link, dbw_to_w
 from .errors import RlliError
 from .qoe import Persona, psnr, ssim
@@ -20,6 +24,7 @@ from .records import SplitPlan
 from .round import STEP_ENERGY_MWH
 
 if TYPE_CHECKING:
+    from .allocation.ddpg import Policy
     from .diffusion.split import SplitDiffusion
     from .embedded.judge import Judge
     from .qoe.agent import PersonaAgent
@@ -134,6 +139,52 @@ def link_panel(severity: float, shadowing: float, power_dbw: float, gain_db: flo
         return f"mean SNR per bit {power_dbw + gain_db:.1f} dB, average bit error probability {bep:.2%}"
 
     return _panel(controls, [picture], update)
+
+
+def allocation_panel(policies: Mapping[str, Policy], personas: Sequence[str]) -> widgets.VBox:
+    """Sliders for budgets, fading, channel and people over what trained policies choose, beside the optimum.
+
+    Args:
+        policies: by name; the first one's service says who there is and what the sliders start from.
+        personas: of the users, names from `data/personas.yaml`.
+    """
+    service = next(iter(policies.values())).service
+    config, fading, source = service.config, service.config.link.fading, service.source
+    groups = {" · ".join(source.prompts[p] for p in group): group for group in source.groups}
+    controls = {
+        "group": widgets.Dropdown(options=list(groups), description="prompts", **_WIDE),
+        **{f"user_{k}": widgets.Dropdown(options=list(people()), value=name, description=f"user {k}", **_WIDE)
+           for k, name in enumerate(personas, 1)},
+        "server_budget": widgets.FloatSlider(config.server_budget, min=2, max=40, step=1, description="server budget", **_WIDE),
+        "device_budget": _slider(int(config.device_budget), 1, config.max_device_steps, "device budget"),
+        "severity": widgets.FloatSlider(fading.severity, min=0.5, max=8, step=0.1, description="fading severity m", **_WIDE),
+        "shadowing": widgets.FloatSlider(fading.shadowing, min=1.1, max=10, step=0.1, description="shadowing mₛ", **_WIDE),
+        "seed": _slider(0, 0, 99, "channel draw"),
+    }  # fmt: skip
+    tables = {name: widgets.HTML() for name in (*policies, "optimum")}
+
+    def update(group: str, server_budget: float, device_budget: int, severity: float, shadowing: float, seed: int, **users) -> str:
+        link = replace(config.link, fading=FisherSnedecorF(severity, shadowing))
+        now = Service(replace(config, server_budget=server_budget, device_budget=float(device_budget), link=link), source)
+        state = replace(
+            now.draw(np.random.default_rng(seed), 1),
+            prompts=np.array([[*groups[group]] * config.users])[:, : config.users],
+            personas=np.array([[Persona.named(name).vector for name in users.values()]]),
+        )
+        chosen = {name: now.within_budget(state, policy.act(state)) for name, policy in policies.items()}
+        chosen["optimum"] = optimum(now, state)
+        sums = {}
+        for name, allocation in chosen.items():
+            made = now.outcome(state, allocation)
+            sums[name] = made.qoe.sum()
+            rows = {"steps": allocation.device_steps[0], "power (W)": allocation.power_w[0].round(1)}
+            rows |= {"BEP": now.bep(state, allocation)[0].round(3), "QoE": made.qoe[0].round(2)}
+            table = pd.DataFrame(rows, index=[f"user {k + 1}" for k in range(config.users)]).to_html(border=0)
+            tables[name].value = f"<b>{name}</b>, shared steps {allocation.shared_steps[0]}{table}"
+        gains = ", ".join(f"{10 * np.log10(gain):.0f} dB" for gain in state.gains[0])
+        return f"channel gains {gains} · sum QoE " + ", ".join(f"{name} {value:.2f}" for name, value in sums.items())
+
+    return _panel(controls, list(tables.values()), update)
 
 
 def _panel(controls: dict[str, widgets.Widget], shown: list[widgets.Widget], update: Callable[..., str]) -> widgets.VBox:

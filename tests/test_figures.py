@@ -113,6 +113,12 @@ def test_score_maps_mark_the_best_plan():
     assert (mark.get_x(), mark.get_y()) == ([4, 6, 8].index(t1), [3, 2].index(t0))
 
 
+def test_score_maps_put_a_star_where_an_allocator_went():
+    axes = figures.score_maps(opinions(), stars={"GA1": (3, 5, 0.02)})
+    stars = [[line.get_xydata()[0].tolist() for line in ax.lines] for ax in axes.flat]
+    assert stars == [[[1.0, 0.5]], [], [], []]  # between 4 and 6 own steps, on the map of the nearest BEP
+
+
 def test_clusters_and_agreement_have_a_point_for_every_score():
     rng = np.random.default_rng(0)
     sampled = pd.DataFrame(

@@ -4,9 +4,11 @@ import pytest
 from PIL import Image
 
 from rlli_core import Link, Persona, PersonaAgent
+from rlli_core.allocation import train
 from rlli_core.embedded.judge import Judge, build
-from rlli_core.widgets import link_panel, persona_panel, split_panel
+from rlli_core.widgets import allocation_panel, link_panel, persona_panel, split_panel
 
+from .allocation.conftest import service, source  # noqa: F401
 from .qoe import models
 
 
@@ -78,3 +80,15 @@ def test_every_trait_slider_changes_the_scores():
     for trait in Persona.named("GA1").levels:
         by_description(panel, trait).value = 0.5
         assert getattr(calls[-1], trait) == 0.5
+
+
+def test_the_allocation_panel_shows_policies_beside_the_optimum_and_follows_every_control(service):
+    policies = {"g-ddpg": train("g-ddpg", service, progress=False, interactions=200, hidden=8, batch=8, warmup=50)}
+    panel = allocation_panel(policies, ["GA1", "GA2", "user 1"])
+    told = lambda: [child.value for child in panel.children[1].children]  # noqa: E731
+    assert [text.split("</b>")[0] for text in told()] == ["<b>g-ddpg", "<b>optimum"]
+    for text, value in [("user 2", "user 3"), ("server budget", 9.0), ("device", 3), ("severity", 5.0), ("draw", 4)]:
+        before = told()[1]
+        by_description(panel, text).value = value
+        assert told()[1] != before, text
+    assert "sum QoE" in panel.children[2].value

@@ -13,9 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
-from ..errors import InvalidArgument, check_integer, check_number
+from ..errors import InvalidArgument, ModelNotFound, check_integer, check_number
+from ..paths import model_folder
 from ..records import Allocation, States
 from .actors import Critic, DiffusionActor, PlainActor
 from .environment import Service, ServiceEnv
@@ -79,6 +82,41 @@ class Policy:
     def act(self, states: States) -> Allocation:
         """Allocate; without any noise, so the same every time."""
         return self.service.decode(self.actor(torch.from_numpy(self.service.observe(states))).numpy())
+
+    def save(self, path: Path, **about: str) -> None:
+        """Write the actor as safetensors, with its sizes and what is told `about` it."""
+        shape = {"hidden": self.actor.net[0].out_features, "denoising_steps": getattr(self.actor, "steps", 0)}
+        save_file(self.actor.state_dict(), path, {key: str(value) for key, value in (shape | about).items()})
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = "g-ddpg", service: Service | None = None) -> Policy:
+        """Load "g-ddpg" or "ddpg", trained in the study, or a file that `save` wrote.
+
+        Args:
+            service: as the policy was trained on; by default that of `ServiceEnv()`.
+
+        Raises:
+            ModelNotFound: no such file.
+            InvalidArgument: a service with another size of state or action.
+        """
+        path = model_folder("allocator") / f"{name}.safetensors" if name in ALGORITHMS else Path(name)
+        if not path.is_file():
+            raise ModelNotFound(f"no policy at {path}: name one of {', '.join(ALGORITHMS)}, or a file that Policy.save wrote")
+        service = service or ServiceEnv().service
+        with safe_open(path, "pt") as file:
+            about, weights = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
+        actor = _actor(service, int(about["hidden"]), int(about["denoising_steps"]))
+        try:
+            actor.load_state_dict(weights)
+        except RuntimeError as error:
+            raise InvalidArgument("service", service.config, f"like the one that {path.name} was trained on") from error
+        return cls(service, actor, pd.DataFrame())
+
+
+def _actor(service: Service, hidden: int, denoising_steps: int) -> torch.nn.Module:
+    """A diffusion actor, or with no denoising steps a plain one."""
+    sizes = len(service.low), service.config.action_size, hidden
+    return DiffusionActor(*sizes, denoising_steps) if denoising_steps else PlainActor(*sizes)
 
 
 def train(
@@ -146,19 +184,15 @@ class Learner:
         seen, acts, hidden = len(service.low), service.config.action_size, training.hidden
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.actor = self._actor(seen, acts, hidden)
-            self.critic, self.target = Critic(seen, acts, hidden), self._actor(seen, acts, hidden)
+            steps = training.denoising_steps if algorithm == "g-ddpg" else 0
+            self.actor, self.target = (_actor(service, hidden, steps) for _ in range(2))
+            self.critic = Critic(seen, acts, hidden)
         self.target.load_state_dict(self.actor.state_dict())
         self.optimisers = [torch.optim.Adam(net.parameters(), training.lr, fused=True) for net in (self.actor, self.critic)]
         size = training.interactions + training.collect
         self.records = [torch.zeros(size, width) for width in (seen, acts, 1)]
         self.done, self.updates, self.seconds, self.rows = 0, 0, 0.0, []
         self.validation = validation(service)
-
-    def _actor(self, seen: int, acts: int, hidden: int) -> torch.nn.Module:
-        if self.algorithm == "ddpg":
-            return PlainActor(seen, acts, hidden)
-        return DiffusionActor(seen, acts, hidden, self.training.denoising_steps)
 
     def step(self) -> None:
         """Serve `collect` groups and update once: lines 4 to 12 of Algorithm 3."""

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 from stable_baselines3 import DDPG, SAC, TD3
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv
@@ -38,7 +37,12 @@ from .table import TableQoE, groups
 
 RESULTS = DATA / "results"
 LIBRARY = {"sb3-ddpg": DDPG, "td3": TD3, "sac": SAC}
-STUDIED = (*ALGORITHMS, *LIBRARY)
+STUDIED = {name: (name, {}) for name in (*ALGORITHMS, *LIBRARY)}
+ABLATIONS = {
+    "g-ddpg, D = 1": ("g-ddpg", {"denoising_steps": 1}),
+    "g-ddpg, D = 2": ("g-ddpg", {"denoising_steps": 2}),
+    "g-ddpg, D = 10": ("g-ddpg", {"denoising_steps": 10}),
+}
 TRAINING = {"smoke": Training(interactions=8_000, hidden=128, batch=128, evaluate_every=1_000), "full": Training()}
 TEST_SEED, LIVE_SEED = 2_000_003, 50_000
 TEST_STATES, LIVE_STATES = 512, 24
@@ -169,27 +173,35 @@ class Exam:
         return {key: float(value) for key, value in found.items()}
 
 
-def run(algorithm: str, seed: int, exam: Exam, training: Training, place: Path) -> pd.Series:
-    """Train and examine one algorithm with one seed, unless its result is in the folder `place` already; return the result."""
+def run(name: str, seed: int, exam: Exam, training: Training, place: Path) -> pd.Series:
+    """Train and examine one of `STUDIED` or `ABLATIONS`, unless its result is in the folder `place`; return the result."""
     if (place / "result.json").exists():
         return pd.Series(json.loads((place / "result.json").read_text()))
     place.mkdir(parents=True, exist_ok=True)
+    algorithm, changes = (STUDIED | ABLATIONS)[name]
+    training = replace(training, **changes)
     if algorithm in ALGORITHMS:
         policy = train(algorithm, exam.service, seed, place, progress=False, **vars(training))
-        save_file(policy.actor.state_dict(), place / "actor.safetensors")
+        policy.save(place / "actor.safetensors", name=name, seed=seed, interactions=training.interactions)
     else:
         policy = train_library(algorithm, exam.service, seed, training)
-    policy.curve.assign(algorithm=algorithm, seed=seed).to_csv(place / "curve.csv", index=False)
+    policy.curve.assign(name=name, seed=seed).to_csv(place / "curve.csv", index=False)
     last = policy.curve.iloc[-1]
-    result = {"algorithm": algorithm, "seed": seed, "seconds": last.seconds, "updates": int(last.updates)}
+    result = {"name": name, "seed": seed, "seconds": float(last.seconds), "updates": int(last.updates)}
     result |= exam.mark(lambda service, states: replace(policy, service=service).act(states))
     write(place / "result.json", result)
     return pd.Series(result)
 
 
-def study(folder: Path, algorithms: Sequence[str], seeds: int, training: Training, workers: int) -> None:
-    """Run everything that is not done yet, on as many processes as told, and write the tables to `data/results`."""
-    todo = list(product(range(seeds), algorithms))
+def study(folder: Path, seeds: int, training: Training, workers: int, output: Path = RESULTS) -> None:
+    """Run everything that is not done yet, on as many processes as told, and write the tables.
+
+    Args:
+        seeds: of every algorithm; ablations have half as many.
+        output: folder of the tables.
+    """
+    todo = [(name, seed) for seed, name in product(range(seeds), STUDIED)]
+    todo += [(name, seed) for seed, name in product(range((seeds + 1) // 2), ABLATIONS)]
     processes = [get_context("spawn").Process(target=_work, args=(folder, todo[i::workers], training)) for i in range(workers)]
     for process in processes:
         process.start()
@@ -197,21 +209,24 @@ def study(folder: Path, algorithms: Sequence[str], seeds: int, training: Trainin
         process.join()
     if any(process.exitcode for process in processes):
         raise RunFailed("a worker of the study failed; what is done is kept, run the command again")
-    collect(folder, [folder / f"{name}-{seed}" for seed, name in todo], training)
+    collect([_place(folder, *one) for one in todo], training, output)
 
 
-def _work(folder: Path, todo: list[tuple[int, str]], training: Training) -> None:
+def _place(folder: Path, name: str, seed: int) -> Path:
+    return folder / f"{name.replace(', ', '-').replace(' ', '')}-{seed}"
+
+
+def _work(folder: Path, todo: list[tuple[str, int]], training: Training) -> None:
     torch.set_num_threads(1)
     exam = Exam(ServiceConfig())
-    for seed, algorithm in todo:
-        run(algorithm, seed, exam, training, folder / f"{algorithm}-{seed}")
-        print(f"{algorithm}, seed {seed}: done", flush=True)
+    for name, seed in todo:
+        run(name, seed, exam, training, _place(folder, name, seed))
+        print(f"{name}, seed {seed}: done", flush=True)
 
 
-def collect(folder: Path, places: Sequence[Path], training: Training, output: Path = RESULTS) -> None:
+def collect(places: Sequence[Path], training: Training, output: Path) -> None:
     """Write the tables of a finished study, and how the rules of thumb do on the same states."""
-    exam = Exam(ServiceConfig())
-    rng = np.random.default_rng(TEST_SEED)
+    exam, rng = Exam(ServiceConfig()), np.random.default_rng(TEST_SEED)
     rules = {
         "random": lambda service, states: oracle.random(service, states, rng),
         "equal split": oracle.equal_split,
@@ -223,9 +238,9 @@ def collect(folder: Path, places: Sequence[Path], training: Training, output: Pa
     pd.DataFrame([json.loads((p / "result.json").read_text()) for p in places]).to_csv(output / "allocation_runs.csv", index=False)
     pd.concat([pd.read_csv(p / "curve.csv") for p in places]).to_csv(output / "allocation_curves.csv", index=False)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=DATA.parent).stdout.strip()
-    top = optimum_curve(exam.service)
-    about = {"command": "rlli train --study", "commit": commit, "date": time.strftime("%Y-%m-%d")}
-    write(output / "allocation.json", {"rules": marks, "validation_optimum": top, "training": vars(training), "provenance": about})
+    about = {"command": "rlli train --study --profile full", "commit": commit, "date": time.strftime("%Y-%m-%d")}
+    found = {"rules": marks, "validation_optimum": optimum_curve(exam.service), "training": vars(training), "provenance": about}
+    write(output / "allocation.json", found)
 
 
 def optimum_curve(service: Service) -> dict[str, float]:

@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from ..devices import choose_device, choose_dtype, quiet
+from ..devices import choose_device, choose_dtype, keep_memory, quiet
 from ..errors import InvalidArgument, ModelNotFound, UnreadableScore, UnsupportedModel, check_integer
 from ..paths import model_folder
 from .conversation import PROMPTS, Conversation
@@ -80,6 +80,8 @@ class PersonaAgent:
         batch_size: int = 16,
     ):
         self.device = choose_device(device)
+        if self.device.type == "cpu":
+            keep_memory()
         self.model = model.to(self.device, choose_dtype(dtype, self.device)).eval()
         self.processor, self.least_mass = processor, least_mass
         self.batch_size = check_integer("batch_size", batch_size, 1)

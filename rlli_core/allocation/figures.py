@@ -1,0 +1,91 @@
+"""The figures of the learning chapters: data in, axes out, no computation; with the look of `rlli_core.figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from ..figures import canvas
+
+
+def learning_curves(curves: pd.DataFrame, optimum: float, column: str = "sum_qoe", label: str = "sum QoE") -> Axes:
+    """A measure against rounds served, a line and band for each `name`, with the optimum."""
+    ax = canvas(1, 6)[0]
+    sns.lineplot(curves, x="interactions", y=column, hue="name", style="name", errorbar=("ci", 95), seed=0, ax=ax)
+    ax.axhline(optimum, color="0.3", linestyle="--", linewidth=1)
+    ax.annotate("optimum", (ax.get_xlim()[1], optimum), xytext=(-4, -4), textcoords="offset points", ha="right", va="top")
+    ax.set(xlabel="rounds served in training", ylabel=label)
+    ax.legend(title=None)
+    return ax
+
+
+def intervals(table: pd.DataFrame, labels: Mapping[str, str], marks: Mapping[str, float] | None = None) -> np.ndarray:
+    """Middle and interval of each `name`, a panel for each `measure` named in `labels`; vertical lines at `marks`."""
+    names = list(dict.fromkeys(table.name))
+    axes = canvas(len(labels), 3.6, 0.36 * len(names) + 1.1, sharey=True)
+    for ax, (measure, label) in zip(axes, labels.items()):
+        part = table[table.measure == measure].set_index("name").loc[names]
+        spread = np.abs(part[["low", "high"]].sub(part.middle, axis=0).to_numpy().T)
+        ax.errorbar(part.middle, np.arange(len(names)), xerr=spread, fmt="o", capsize=3)
+        if marks and measure in marks:
+            ax.axvline(marks[measure], color="crimson", linestyle=":", linewidth=1.5)
+        ax.set(yticks=range(len(names)), xlabel=label, ylim=(len(names) - 0.5, -0.5))
+        ax.set_yticklabels(names)
+    return axes
+
+
+def action_walk(actions: np.ndarray, parts: Mapping[str, int], powers_dbw: np.ndarray) -> np.ndarray:
+    """An action through its denoising steps: its entries as colours, and the powers that they are decoded to.
+
+    Args:
+        actions: (D + 1, m), the noisy start first.
+        parts: names and sizes of the pieces of an action.
+        powers_dbw: (D + 1, K).
+    """
+    axes = canvas(2, 5.6, 3.4, gridspec_kw={"width_ratios": [2.2, 1]})
+    steps = len(actions)
+    sns.heatmap(actions, cmap="vlag", vmin=-1, vmax=1, ax=axes[0], cbar_kws={"label": "entry"})
+    edges = np.cumsum([0, *parts.values()])
+    for edge in edges[1:-1]:
+        axes[0].axvline(edge, color="black", linewidth=1)
+    axes[0].set(xticks=(edges[1:] + edges[:-1]) / 2, ylabel="denoising steps done")
+    axes[0].set_xticklabels(parts, rotation=0)
+    axes[0].set_yticklabels(range(steps), rotation=0)
+    for user, line in enumerate(np.asarray(powers_dbw).T, 1):
+        axes[1].plot(range(steps), line, marker="o", label=f"$P_{user}$")
+    axes[1].set(xlabel="denoising steps done", ylabel="transmit power (dBW)", xticks=range(steps))
+    axes[1].legend()
+    return axes
+
+
+def table_against_live(pairs: pd.DataFrame) -> Axes:
+    """Scores of the table against live ones; columns table, live."""
+    ax = canvas(1, 4.4, 3.9)[0]
+    sns.scatterplot(pairs, x="table", y="live", s=20, ax=ax)
+    ax.plot([0, 1], [0, 1], color="0.5", linewidth=1)
+    ax.set(xlabel="QoE of the table", ylabel="QoE of the service itself", xlim=(0, 1), ylim=(0, 1))
+    return ax
+
+
+def power_by_gain(gains: np.ndarray, powers_w: np.ndarray, bep: np.ndarray) -> np.ndarray:
+    """Transmit power and bit error probability of users against their channel gains; all (B, K)."""
+    axes = canvas(2, 4.2)
+    decibels = 10 * np.log10(gains.ravel())
+    for ax, values, label in ((axes[0], powers_w, "transmit power (W)"), (axes[1], bep, "bit error probability")):
+        sns.scatterplot(x=decibels, y=values.ravel(), s=12, alpha=0.6, linewidth=0, ax=ax)
+        ax.set(xlabel="channel gain $g_k$ (dB)", ylabel=label)
+    return axes
+
+
+def time_by_steps(timed: pd.DataFrame) -> Axes:
+    """Milliseconds an update takes against D; columns update_ms, products_ms."""
+    ax = canvas(1, 4.8)[0]
+    for column, label in (("update_ms", "update"), ("products_ms", "its matrix products alone")):
+        ax.plot(timed.index, timed[column], marker="o", label=label)
+    ax.set(xlabel="denoising steps $D$", ylabel="milliseconds", ylim=(0, None), xlim=(0, None))
+    ax.legend()
+    return ax

@@ -1,0 +1,67 @@
+"""The committed results of the study, summed up with intervals over seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap, trim_mean
+
+from ..paths import DATA
+
+RESULTS = DATA / "results"
+
+
+@cache
+def read() -> tuple[pd.DataFrame, pd.DataFrame, dict]:
+    """Runs (one row each), learning curves (one row a point) and the rest (rules of thumb, optimum, provenance)."""
+    runs, curves = (pd.read_csv(RESULTS / f"allocation_{name}.csv") for name in ("runs", "curves"))
+    return runs, curves, json.loads((RESULTS / "allocation.json").read_text())
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Interquartile mean over seeds and its bootstrap interval, as Agarwal et al. (NeurIPS 2021) advise.
+
+    Returns:
+        Mean of the middle half, and the lower and upper end; all equal for a single or constant value.
+    """
+    values = np.asarray(values, float)
+    middle = float(trim_mean(values, 0.25))
+    if len(values) < 2 or np.ptp(values) == 0:
+        return middle, middle, middle
+    found = bootstrap(
+        (values,), lambda x, axis: trim_mean(x, 0.25, axis=axis), confidence_level=level, method="percentile",
+        rng=np.random.default_rng(0), n_resamples=5_000,
+    )  # fmt: skip
+    return middle, float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def rounds_to(share: float = 0.9, column: str = "sum_qoe") -> pd.DataFrame:
+    """Rounds until a run first has this share of the optimum in the states of the learning curves; NaN where it never has."""
+    _, curves, about = read()
+    goal = share * about["validation_optimum"][column]
+
+    def first(curve: pd.DataFrame) -> float:
+        there = curve.loc[curve[column] >= goal, "interactions"]
+        return float(there.min()) if len(there) else np.nan
+
+    return curves.groupby(["name", "seed"]).apply(first, include_groups=False).rename("rounds").reset_index()
+
+
+def summary(names: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    """Interquartile mean and interval of result columns for some of the studied algorithms, in long form."""
+    runs, _, _ = read()
+    rows = []
+    for name in names:
+        some = runs[runs.name == name]
+        rows += [(name, column, *interval(some[column]), len(some)) for column in columns]
+    return pd.DataFrame(rows, columns=["name", "measure", "middle", "low", "high", "seeds"])
+
+
+def difference(first: str, second: str, column: str) -> tuple[float, float, float]:
+    """How much more the first algorithm has than the second, as a share of the second's mean, seed by seed, with interval."""
+    table = read()[0].pivot(index="seed", columns="name", values=column)[[first, second]].dropna()
+    return interval(table[first] / table[second].mean() - table[second] / table[second].mean())

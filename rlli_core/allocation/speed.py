@@ -1,0 +1,70 @@
+"""How long an update takes, and how long its matrix products alone would: claim C15 and the floor that it cannot go below."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pandas as pd
+import torch
+
+from .ddpg import Learner, Training
+from .environment import Service
+
+
+def updates_by_steps(service: Service, steps: list[int], training: Training | None = None, repeats: int = 30) -> pd.DataFrame:
+    """Milliseconds an update of G-DDPG takes for each number D of denoising steps, and those of its matrix products alone.
+
+    On one thread. Each number is the least of five blocks of `repeats`, since whatever else runs can only add to it.
+
+    Returns:
+        Indexed by D; columns update_ms, products_ms.
+    """
+    base, threads = vars(training or Training()), torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows = {}
+    for count in steps:
+        learner = Learner("g-ddpg", service, Training(**base | {"denoising_steps": count}), 0)
+        for _ in range(-(-learner.training.batch // learner.training.collect)):
+            learner.collect()
+        index = torch.arange(learner.training.batch) % learner.done
+        update = _least(lambda learner=learner, index=index: learner.update(index), repeats)
+        rows[count] = {"update_ms": update, "products_ms": _least(_products(learner), repeats)}
+    torch.set_num_threads(threads)
+    return pd.DataFrame(rows).T.rename_axis("D")
+
+
+def _products(learner: Learner) -> Callable[[], None]:
+    """A function that does the matrix products of one update, and nothing else."""
+    batch, pairs = learner.training.batch, []
+    critic = [layer.weight for net in learner.critic.nets for layer in net[::2]]
+    actor = [layer.weight for layer in learner.actor.net[::2]]
+    for weights, passes, learns in ((critic, 1, True), (critic, 1, False), (actor, learner.actor.steps, True)):
+        for weight in weights * passes:
+            rows, columns = weight.shape
+            x, g = torch.randn(batch, columns), torch.randn(batch, rows)
+            # forward, gradient of the input, gradient of the weight; the first layer of a critic that learns needs no input's
+            pairs.append((x, weight.detach().t()))
+            if not (learns and weights is critic and columns not in (learner.training.hidden,)):
+                pairs.append((g, weight.detach()))
+            if learns:
+                pairs.append((g.t(), x))
+
+    @torch.no_grad()
+    def run() -> None:
+        for a, b in pairs:
+            a @ b
+
+    return run
+
+
+def _least(function: Callable[[], None], repeats: int) -> float:
+    """Milliseconds a call, the least of five blocks."""
+    function()
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(repeats):
+            function()
+        times.append((time.perf_counter() - start) / repeats * 1e3)
+    return min(times)

@@ -1,0 +1,61 @@
+"""The table gives back what was put in, says what it does not hold, and the shipped one agrees with the service."""
+
+import numpy as np
+import pytest
+
+from rlli_core.allocation import table
+from rlli_core.allocation.table import TableQoE
+from rlli_core.errors import InvalidArgument, ModelNotFound
+
+
+def truth(shared, device, root, traits):
+    """Linear along every axis, so that the table must give it back exactly."""
+    return 0.2 + 0.02 * shared + 0.03 * device - 0.2 * root + 0.1 * traits[..., 0] - 0.05 * traits[..., 4]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    path = tmp_path_factory.mktemp("table") / "t.npz"
+    shared, device, root = np.meshgrid(table.SHARED_STEPS, table.DEVICE_STEPS, np.sqrt(table.BEPS), indexing="ij")
+    one = truth(shared[..., None], device[..., None], root[..., None], table.people())
+    alone = truth(0, np.array(table.DEVICE_STEPS)[:, None], 0, table.people())
+    noise = np.array([-0.05, 0, 0.05])[None, :, None, None, None, None]  # of the image seeds
+    scores = np.tile(one, (4, 3, 1, 1, 1, 1)) + noise
+    prompts, groups = [table.HELD_OUT[0], "b", "c"], [[0, 1], [2, 1]]
+    np.savez(path, scores=scores, alone=np.tile(alone, (4, 3, 1, 1)), prompts=prompts, groups=groups, embeddings=np.eye(3))
+    return path
+
+
+def test_it_gives_back_what_was_gathered_and_what_lies_between(made):
+    source, rng = TableQoE.load(made), np.random.default_rng(0)
+    for _ in range(50):
+        shared, device, bep, traits = rng.integers(1, 11), rng.integers(1, 9), rng.uniform(0, 0.5), rng.random(5)
+        # the mean over seeds is read, and between two BEPs the square root of the BEP is the straight axis
+        assert source.lookup(2, 1, traits, shared, device, bep) == pytest.approx(truth(shared, device, np.sqrt(bep), traits), abs=1e-3)
+    assert source.lookup(2, 1, traits, 0, 5, 0.4) == pytest.approx(truth(0, 5, 0, traits), abs=1e-3)  # unshared: nothing is sent
+
+
+def test_training_and_held_out_groups_are_kept_apart(made):
+    assert TableQoE.load(made).groups == ((2, 1),) and TableQoE.load(made, held_out=True).groups == ((0, 1),)
+
+
+def test_what_it_does_not_hold_is_refused(made, tmp_path):
+    source = TableQoE.load(made)
+    with pytest.raises(InvalidArgument, match="gathered"):
+        source.lookup(1, 2, np.zeros(5), 1, 1, 0.1)
+    with pytest.raises(InvalidArgument, match="device_steps=9.*0 to 8"):
+        source.lookup(2, 1, np.zeros(5), 1, 9, 0.1)
+    with pytest.raises(ModelNotFound, match="allocation.table"):
+        TableQoE.load(tmp_path / "none.npz")
+
+
+def test_groups_begin_with_the_papers_pair_and_include_the_held_out_ones():
+    groups = table.groups()
+    assert groups[0][:2] == ("a tiger in front of a bush", "a dog in front of a bush")
+    assert set(table.HELD_OUT) < {group[0] for group in groups} and all(len(set(group)) == 3 for group in groups)
+
+
+def test_people_cover_the_cube():
+    asked = table.people()
+    assert asked.shape == (16, 5) and np.linalg.cond(np.c_[np.ones(16), asked]) < 20
+    assert (np.abs(asked.mean(0) - 0.5) < 0.06).all()
