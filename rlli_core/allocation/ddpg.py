@@ -24,6 +24,8 @@ from .actors import Critic, DiffusionActor, PlainActor
 from .environment import Service, ServiceEnv
 
 ALGORITHMS = ("g-ddpg", "ddpg")
+CRITIC_SEES = ("allocation", "action")
+SHARPNESS = 4.0  # of the soft choice whose gradient stands in for that of the largest entry
 VALIDATION_SEED = 1_000_003  # of the states of the learning curve; training draws from other streams
 
 
@@ -39,19 +41,21 @@ class Training:
         denoising_steps: D of the diffusion actor.
         exploration: standard deviation of the noise on actions, at the beginning and at the end, linear between.
         tau: share of the network that the target network takes on at each update.
+        critic_sees: "allocation" shows the critic the steps that an action is decoded to, "action" its entries as they are.
         evaluate_every: interactions between two rows of the learning curve.
     """
 
-    interactions: int = 40_000
-    collect: int = 8
-    warmup: int = 1_000
+    interactions: int = 128_000
+    collect: int = 16
+    warmup: int = 2_000
     batch: int = 256
-    hidden: int = 256
-    lr: float = 3e-4
+    hidden: int = 128
+    lr: float = 1e-3
     denoising_steps: int = 5
     exploration: tuple[float, float] = (0.5, 0.1)
     tau: float = 0.005
-    evaluate_every: int = 2_000
+    critic_sees: str = "allocation"
+    evaluate_every: int = 8_000
 
     def __post_init__(self) -> None:
         for name in ("interactions", "collect", "batch", "hidden", "denoising_steps", "evaluate_every"):
@@ -59,6 +63,8 @@ class Training:
         check_integer("warmup", self.warmup, 0)
         check_number("lr", self.lr, 0, open_low=True)
         check_number("tau", self.tau, 0, 1, open_low=True)
+        if self.critic_sees not in CRITIC_SEES:
+            raise InvalidArgument("critic_sees", self.critic_sees, f"one of {', '.join(CRITIC_SEES)}")
         for i, value in enumerate(self.exploration):
             check_number(f"exploration[{i}]", value, 0)
 
@@ -223,12 +229,13 @@ class Learner:
         """One step of the critic (29), one of the actor (28), one of the target."""
         seen, actions, reward = (kept[index] for kept in self.records)
         of_actor, of_critic = self.optimisers
-        loss = (self.critic(seen, actions) - reward).square().sum(1).mean()
+        loss = (self.critic(seen, self.shown(actions)) - reward).square().sum(1).mean()
         of_critic.zero_grad()
         loss.backward()
         of_critic.step()
         self.critic.requires_grad_(False)
-        loss = -self.critic(seen, self.actor(seen, self.actor.noise(len(seen), self.source))).min(1).values.mean()
+        chosen = self.actor(seen, self.actor.noise(len(seen), self.source))
+        loss = -self.critic(seen, self.shown(chosen)).min(1).values.mean()
         of_actor.zero_grad()
         loss.backward()
         of_actor.step()
@@ -236,6 +243,22 @@ class Learner:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.target.parameters()), list(self.actor.parameters()), self.training.tau)
         self.updates += 1
+
+    def shown(self, actions: torch.Tensor) -> torch.Tensor:
+        """Actions (B, m) as the critic sees them: of each choice of steps, 1 at the largest entry and -1 elsewhere.
+
+        The gradient is that of a soft choice (a straight-through estimator), so an actor learns which entry to raise.
+        """
+        if self.training.critic_sees == "action":
+            return actions
+        c = self.service.config
+        powers, *choices = actions.split([c.users, c.max_shared_steps, *[c.max_device_steps] * c.users], 1)
+        seen = [powers]
+        for choice in choices:
+            soft = (SHARPNESS * choice).softmax(1)
+            hard = torch.zeros_like(soft).scatter_(1, choice.argmax(1, keepdim=True), 1.0)
+            seen.append(2 * (hard + soft - soft.detach()) - 1)
+        return torch.cat(seen, 1)
 
     def crossed(self, before: int) -> bool:
         """Whether a row of the curve is due after `before` interactions became `done`."""

@@ -42,10 +42,14 @@ ABLATIONS = {
     "g-ddpg, D = 1": ("g-ddpg", {"denoising_steps": 1}),
     "g-ddpg, D = 2": ("g-ddpg", {"denoising_steps": 2}),
     "g-ddpg, D = 10": ("g-ddpg", {"denoising_steps": 10}),
+    "g-ddpg, critic sees action": ("g-ddpg", {"critic_sees": "action"}),
+    "ddpg, critic sees action": ("ddpg", {"critic_sees": "action"}),
+    "g-ddpg, rate 1e-4": ("g-ddpg", {"lr": 1e-4}),
+    "ddpg, rate 1e-4": ("ddpg", {"lr": 1e-4}),
 }
-TRAINING = {"smoke": Training(interactions=8_000, hidden=128, batch=128, evaluate_every=1_000), "full": Training()}
+TRAINING = {"smoke": Training(interactions=24_000, hidden=64, batch=128, evaluate_every=4_000), "full": Training()}
 TEST_SEED, LIVE_SEED = 2_000_003, 50_000
-TEST_STATES, LIVE_STATES = 512, 24
+TEST_STATES, LIVE_STATES = 512, 16
 
 
 class Rounds(VecEnv):
@@ -190,6 +194,7 @@ def run(name: str, seed: int, exam: Exam, training: Training, place: Path) -> pd
     result = {"name": name, "seed": seed, "seconds": float(last.seconds), "updates": int(last.updates)}
     result |= exam.mark(lambda service, states: replace(policy, service=service).act(states))
     write(place / "result.json", result)
+    (place / "checkpoint.pt").unlink(missing_ok=True)
     return pd.Series(result)
 
 
@@ -197,11 +202,11 @@ def study(folder: Path, seeds: int, training: Training, workers: int, output: Pa
     """Run everything that is not done yet, on as many processes as told, and write the tables.
 
     Args:
-        seeds: of every algorithm; ablations have half as many.
+        seeds: of every algorithm; ablations have a third as many.
         output: folder of the tables.
     """
     todo = [(name, seed) for seed, name in product(range(seeds), STUDIED)]
-    todo += [(name, seed) for seed, name in product(range((seeds + 1) // 2), ABLATIONS)]
+    todo += [(name, seed) for seed, name in product(range((seeds + 2) // 3), ABLATIONS)]
     processes = [get_context("spawn").Process(target=_work, args=(folder, todo[i::workers], training)) for i in range(workers)]
     for process in processes:
         process.start()
