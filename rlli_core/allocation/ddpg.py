@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
 from ..errors import InvalidArgument, ModelNotFound, check_integer, check_number
-from ..paths import model_folder
+from ..paths import DATA
 from ..records import Allocation, States
 from .actors import Critic, DiffusionActor, PlainActor
 from .environment import Service, ServiceEnv
@@ -89,6 +89,13 @@ class Policy:
         """Allocate; without any noise, so the same every time."""
         return self.service.decode(self.actor(torch.from_numpy(self.service.observe(states))).numpy())
 
+    @torch.no_grad()
+    def walk(self, states: States, seed: int) -> np.ndarray:
+        """Actions (D + 1, B, m) of a diffusion actor through its denoising steps, from noise of this seed."""
+        seen = torch.from_numpy(self.service.observe(states))
+        noise = self.actor.noise(len(seen), torch.Generator().manual_seed(seed))
+        return torch.stack(self.actor.chain(seen, noise)).numpy()
+
     def save(self, path: Path, **about: str) -> None:
         """Write the actor as safetensors, with its sizes and what is told `about` it."""
         shape = {"hidden": self.actor.net[0].out_features, "denoising_steps": getattr(self.actor, "steps", 0)}
@@ -96,7 +103,7 @@ class Policy:
 
     @classmethod
     def from_pretrained(cls, name: str | Path = "g-ddpg", service: Service | None = None) -> Policy:
-        """Load "g-ddpg" or "ddpg", trained in the study, or a file that `save` wrote.
+        """Load "g-ddpg" or "ddpg" of the study, "g-ddpg-2-users", or a file that `save` wrote.
 
         Args:
             service: as the policy was trained on; by default that of `ServiceEnv()`.
@@ -105,9 +112,10 @@ class Policy:
             ModelNotFound: no such file.
             InvalidArgument: a service with another size of state or action.
         """
-        path = model_folder("allocator") / f"{name}.safetensors" if name in ALGORITHMS else Path(name)
+        shipped = sorted(file.stem for file in (DATA / "models" / "allocator").glob("*.safetensors"))
+        path = DATA / "models" / "allocator" / f"{name}.safetensors" if str(name) in shipped else Path(name)
         if not path.is_file():
-            raise ModelNotFound(f"no policy at {path}: name one of {', '.join(ALGORITHMS)}, or a file that Policy.save wrote")
+            raise ModelNotFound(f"no policy {str(name)!r}: name one of {', '.join(shipped)}, or a file that Policy.save wrote")
         service = service or ServiceEnv().service
         with safe_open(path, "pt") as file:
             about, weights = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}

@@ -6,6 +6,7 @@ is a whole episode: the next group of users has nothing to do with the last allo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..channel import Link
 from ..errors import InvalidArgument, check_integer, check_number
+from ..qoe.persona import Persona
 from ..records import Allocation, Outcome, States
 
 PENALTIES = ("corrected", "literal")
@@ -140,6 +142,27 @@ class Service:
             device_step_energy=_draw(rng, c.device_step_energy, (count, c.users)),
             gains=c.link.fading.sample((count, c.users), seed),
             threshold=_draw(rng, c.threshold, count),
+        )
+
+    def state(self, prompts: Sequence[str], personas: Sequence[Persona], gains: Sequence[float]) -> States:
+        """One group by name: a prompt, person and linear channel gain a user; energies and threshold as low as they get.
+
+        Raises:
+            InvalidArgument: a prompt that the QoE source does not have, or not as many of each as there are users.
+        """
+        for prompt in prompts:
+            if prompt not in self.source.prompts:
+                raise InvalidArgument("prompts", prompt, f"among {', '.join(self.source.prompts)}")
+        c = self.config
+        return self.check(
+            States(
+                prompts=np.array([[self.source.prompts.index(prompt) for prompt in prompts]]),
+                personas=np.array([[persona.vector for persona in personas]]),
+                server_step_energy=np.array([np.min(c.server_step_energy)]),
+                device_step_energy=np.full((1, c.users), np.min(c.device_step_energy)),
+                gains=np.array([list(gains)], float),
+                threshold=np.array([np.min(c.threshold)]),
+            )
         )
 
     def check(self, states: States) -> States:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from rlli_core.allocation import train
+from rlli_core.allocation import Policy, Service, ServiceConfig, train
 from rlli_core.allocation.actors import Critic, DiffusionActor, PlainActor
 from rlli_core.allocation.ddpg import ALGORITHMS, Learner, Training
 from rlli_core.allocation.study import train_library
-from rlli_core.errors import InvalidArgument
+from rlli_core.errors import InvalidArgument, ModelNotFound
 
 SHORT = {"interactions": 3_000, "collect": 8, "hidden": 64, "batch": 64, "evaluate_every": 1_000, "lr": 1e-3, "warmup": 500}
 
@@ -84,6 +84,22 @@ def test_the_library_trains_on_the_same_rounds(service, algorithm):
     first, again = policy.act(states), policy.act(states)
     assert (first.power_w == again.power_w).all() and first.device_steps.shape == (4, 3)
     assert abs(policy.curve.updates.iloc[-1] - (1_600 - 500) / 8) < 3
+
+
+def test_a_policy_is_saved_and_loaded_and_its_walk_ends_in_its_action(service, tmp_path):
+    states = service.draw(np.random.default_rng(9), 4)
+    for name in ALGORITHMS:
+        policy = train(name, service, progress=False, **SHORT | {"interactions": 600})
+        policy.save(tmp_path / "p.safetensors")
+        again = Policy.from_pretrained(tmp_path / "p.safetensors", service)
+        assert (again.act(states).power_w == policy.act(states).power_w).all() and type(again.actor) is type(policy.actor)
+    policy = train("g-ddpg", service, progress=False, **SHORT | {"interactions": 600})
+    walked = policy.walk(states, seed=0)
+    assert walked.shape == (6, 4, 37) and abs(walked[0].std() - 1) < 0.2 and np.abs(walked[-1]).max() <= 1
+    with pytest.raises(ModelNotFound, match="no policy .sac."):
+        Policy.from_pretrained("sac", service)
+    with pytest.raises(InvalidArgument, match="service"):
+        Policy.from_pretrained(tmp_path / "p.safetensors", Service(ServiceConfig(users=2), service.source))
 
 
 KILLED = """

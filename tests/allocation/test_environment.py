@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from rlli_core import FisherSnedecorF, Link
+from rlli_core import FisherSnedecorF, Link, Persona
 from rlli_core.allocation import Service, ServiceConfig, ServiceEnv
 from rlli_core.allocation.environment import outcome
 from rlli_core.errors import InvalidArgument
@@ -128,6 +128,16 @@ def test_the_observation_holds_all_of_state_26(service):
     for name, value in vars(states).items():
         other = replace(states, **{name: value * 0 + (1 if name == "prompts" else 0.123)})
         assert (service.observe(other)[0] != seen).any(), name
+
+
+def test_a_group_can_be_named(service):
+    state = service.state(["a", "c", "b"], [Persona.named("GA1")] * 3, [1, 0.5, 2])
+    assert state.prompts.tolist() == [[0, 2, 1]] and state.gains.tolist() == [[1, 0.5, 2]]
+    assert state.threshold[0] == 0.6 and state.device_step_energy.tolist() == [[1, 1, 1]]
+    with pytest.raises(InvalidArgument, match="prompts='z'.*a, b, c, d"):
+        service.state(["z", "c", "b"], [Persona.named("GA1")] * 3, [1, 1, 1])
+    with pytest.raises(InvalidArgument, match="gains"):
+        service.state(["a", "c", "b"], [Persona.named("GA1")] * 3, [1, 1])
 
 
 def test_cut_to_the_budget_nothing_is_over_and_what_fits_stays(service):

@@ -1,0 +1,87 @@
+"""The shipped table, policies and results belong together, and the service itself stands behind the table."""
+
+import numpy as np
+import pytest
+
+from rlli_core import Persona, PersonaAgent, SplitDiffusion, SplitPlan, cli
+from rlli_core.allocation import LiveQoE, Policy, Service, ServiceConfig, ServiceEnv, TableQoE, optimum, results, study, table
+from rlli_core.allocation.ddpg import Training
+from rlli_core.records import Allocation
+from rlli_core.round import serve
+
+
+@pytest.fixture(scope="module")
+def known():
+    return Service(ServiceConfig(), TableQoE.load())
+
+
+@pytest.fixture(scope="module")
+def live(known):
+    chain, agent = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded")
+    return Service(known.config, LiveQoE(chain, agent, known.config.link, table.groups(), seed=70))
+
+
+def test_live_scores_are_those_of_a_round(known, live):
+    assert live.source.prompts == known.source.prompts and np.allclose(live.source.embeddings, known.source.embeddings, atol=1e-4)
+    state = known.draw(np.random.default_rng(0), 2)
+    allocation = Allocation(np.array([2, 0]), np.array([[3, 1, 2], [4, 2, 1]]), np.array([[40.0, 30, 20], [0, 0, 0]]))
+    made = live.outcome(state, allocation).qoe
+    prompts = [[live.source.prompts[p] for p in row] for row in state.prompts]
+    people = [[Persona.of(traits) for traits in row] for row in state.personas]
+    links, agent, chain = [known.config.link] * 3, live.source.agent, live.source.chain
+    shared = serve(
+        chain, links, agent, prompts[0][0], prompts[0], people[0], SplitPlan(2, (3, 1, 2)), [40.0, 30, 20], 70, state.gains[0].tolist()
+    )
+    assert made[0] == pytest.approx([score.value for score in shared.scores], abs=1e-6)
+    bep = [got.link.bit_error_probability for got in shared.received]
+    assert bep == pytest.approx(known.bep(state, allocation)[0])
+    alone = agent.scores([chain.generate(p, t, 71) for p, t in zip(prompts[1], (4, 2, 1))], people[1], prompts[1])
+    assert made[1] == pytest.approx([score.value for score in alone], abs=1e-6)
+
+
+def test_the_table_is_near_the_service(known, live):
+    """At the optimum, on image seeds that it has not seen: a few groups, so a loose bound; the book has the numbers."""
+    state = known.draw(np.random.default_rng(3), 4)
+    best = optimum(known, state)
+    assert np.abs(known.outcome(state, best).qoe - live.outcome(state, best).qoe).mean() < 0.12
+
+
+def test_the_environment_has_the_table_by_default():
+    env = ServiceEnv()
+    env.reset(seed=0)
+    *_, info = env.step(env.action_space.sample())
+    assert info["qoe"].shape == (3,) and env.config == ServiceConfig()
+
+
+def test_the_shipped_policies_do_what_is_recorded(known):
+    runs, curves, about = results.read()
+    states = known.draw(np.random.default_rng(study.TEST_SEED), study.TEST_STATES)[:128]
+    best = known.outcome(states, optimum(known, states)).qoe.sum()
+    for name in ("g-ddpg", "ddpg"):
+        share = known.outcome(states, known.within_budget(states, Policy.from_pretrained(name, known).act(states))).qoe.sum() / best
+        recorded = runs[(runs.name == name) & (runs.seed == 0)].table_share.item()
+        assert share == pytest.approx(recorded, abs=0.02)
+    assert about["rules"]["optimum"]["table_share"] == 1
+
+
+def test_the_study_has_ten_seeds_and_g_ddpg_its_ninety_percent():
+    runs, curves, _ = results.read()
+    assert (runs.groupby("name").seed.nunique()[list(study.STUDIED)] >= 10).all()
+    assert set(curves.name) == set(runs.name) >= {*study.STUDIED, *study.ABLATIONS}
+    middle, low, _ = results.interval(runs[runs.name == "g-ddpg"].live_share)
+    assert low > 0.9
+    assert (runs[runs.name == "g-ddpg"].raw_over_budget < 0.01).all()  # (22) and (24) hold before any cut
+
+
+def test_one_run_is_examined_and_not_repeated(tmp_path):
+    exam = study.Exam(ServiceConfig(), live_states=1)
+    short = Training(interactions=400, warmup=200, hidden=16, batch=16, evaluate_every=200)
+    first = study.run("ddpg", 0, exam, short, tmp_path)
+    assert 0 < first.table_share < 1 and 0 <= first.live_violated <= 1 and (tmp_path / "actor.safetensors").exists()
+    stamp = (tmp_path / "result.json").stat().st_mtime_ns
+    assert study.run("ddpg", 0, exam, short, tmp_path).equals(first) and (tmp_path / "result.json").stat().st_mtime_ns == stamp
+
+
+def test_train_on_the_command_line_names_what_there_is(capsys):
+    assert cli.main(["train"]) == 2 and "g-ddpg, ddpg, sb3-ddpg, td3, sac" in capsys.readouterr().err
+    assert cli.main(["train", "--algorithm", "g-ddpg", "--users", "0"]) == 2 and "users=0" in capsys.readouterr().err
