@@ -3,24 +3,15 @@
 The public names are loaded on first use, so `import rlli_core` itself is instant.
 """
 
-from importlib import import_module
+from .lazy import lazy
 
 _HOME = {
-    "SplitDiffusion": "rlli_core.diffusion.split",
-    "SplitPlan": "rlli_core.records",
-    "FisherSnedecorF": "rlli_core.channel.fading",
-    "Link": "rlli_core.channel.link",
-    "Persona": "rlli_core.qoe.persona",
-    "PersonaAgent": "rlli_core.qoe.agent",
+    "SplitDiffusion": ".diffusion.split",
+    "SplitPlan": ".records",
+    "FisherSnedecorF": ".channel.fading",
+    "Link": ".channel.link",
+    "Persona": ".qoe.persona",
+    "PersonaAgent": ".qoe.agent",
 }
 __all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy(__name__, _HOME)

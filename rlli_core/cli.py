@@ -100,8 +100,8 @@ def train(args: argparse.Namespace) -> int:
         study.study(folder, args.seeds, study.TRAINING[args.profile], args.jobs or os.cpu_count(), output)
         print(f"written to {output}")
         return 0
-    if args.algorithm is None:
-        raise InvalidArgument("--algorithm", None, f"one of {', '.join(study.STUDIED)}, or else --study")
+    if args.algorithm not in study.STUDIED:
+        raise InvalidArgument("--algorithm", args.algorithm, f"one of {', '.join(study.STUDIED)}, or else --study")
     torch.set_num_threads(1)  # these networks are too small to share out
     name = f"{args.algorithm}-{args.users}-users-{args.profile}-{args.seed}"
     folder = args.folder or DATA.parent / "build" / "train" / name
@@ -173,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--jobs", type=int, help="notebooks at a time")
     sub.add_argument("--write-back", action="store_true", help="put the executed notebooks into notebooks/")
     sub = command("train", train)
-    sub.add_argument("--algorithm", choices=("g-ddpg", "ddpg", "sb3-ddpg", "td3", "sac"))
+    sub.add_argument("--algorithm", help="g-ddpg, ddpg, or of stable-baselines3 sb3-ddpg, td3, sac")
     sub.add_argument("--study", action="store_true", help="every algorithm, --seeds times each; goes on where it was broken off")
     sub.add_argument("--profile", choices=runs.PROFILES, default="smoke", help="a minute (default), or as long as in the study")
     sub.add_argument("--users", type=int, default=3, help="K of a single training")

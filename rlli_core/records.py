@@ -154,3 +154,8 @@ class Outcome:
     device_excess: np.ndarray
     shortfall: np.ndarray
     server_excess: np.ndarray
+
+    @property
+    def over_budget(self) -> np.ndarray:
+        """Whether a group exceeds an energy budget, (22) or (24), (B,) bool."""
+        return (self.server_excess > 0) | (self.device_excess > 0).any(1)

@@ -13,7 +13,6 @@ import numbers as numeric
 import os
 import platform
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +32,7 @@ from . import checksums
 from .errors import InvalidArgument, RunFailed, check_integer
 from .notebooks import NOTEBOOKS, find, names, parameters_of, with_parameters
 from .paths import DATA
+from .provenance import git_commit, write_text
 
 RUNS = DATA.parent / "build" / "runs"
 PROFILES = ("smoke", "full")
@@ -174,7 +174,7 @@ def run(
     if write_back:
         for path in paths:
             if path.stem not in failures:
-                _replace(path, (folder / path.name).read_text())
+                write_text(path, (folder / path.name).read_text())
     if failures:
         raise RunFailed("\n".join(f"{name}: {error}" for name, error in failures.items()))
     return [read_record(path.stem, profile) for path in paths]
@@ -236,14 +236,14 @@ def _run_one(path: Path, source: nbformat.NotebookNode, folder: Path, threads: i
         inputs=inputs,
         versions=_versions(),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {threads} threads",
-        git_commit=_git_commit(),
+        git_commit=git_commit(),
         started=started,
     )
     executed.metadata["rlli"] = {"profile": folder.name, "wall_s": round(run_record.wall_s)}
     suffix = ".failed" if error else ""
     # The notebook first: a record always describes a notebook that is already there.
-    _replace(folder / f"{path.stem}{suffix}.ipynb", nbformat.writes(executed) + "\n")
-    _replace(folder / f"{path.stem}{suffix}.json", json.dumps(asdict(run_record), indent=1) + "\n")
+    write_text(folder / f"{path.stem}{suffix}.ipynb", nbformat.writes(executed) + "\n")
+    write_text(folder / f"{path.stem}{suffix}.json", json.dumps(asdict(run_record), indent=1) + "\n")
     if not error:
         for left in folder.glob(f"{path.stem}.failed.*"):
             left.unlink()
@@ -299,13 +299,6 @@ def _clean(notebook: nbformat.NotebookNode, outputs: bool = True) -> nbformat.No
     return notebook
 
 
-def _replace(path: Path, content: str) -> None:
-    """Write `path` whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(content)
-    os.replace(temporary, path)
-
-
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in _LIBRARIES}}
 
@@ -314,13 +307,3 @@ def _peak_memory_of_children() -> int:
     """Bytes; the kernel is the largest child that this process has had."""
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux
-
-
-def _git_commit() -> str | None:
-    def git(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["git", *arguments], cwd=DATA.parent, capture_output=True, text=True, check=False)
-
-    commit = git("rev-parse", "HEAD")
-    if commit.returncode:
-        return None
-    return commit.stdout.strip() + ("+" if git("status", "--porcelain").stdout else "")

@@ -6,6 +6,7 @@ target networks of Algorithm 3 are kept: what comes out of the training is the t
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from .actors import Critic, DiffusionActor, PlainActor
 from .environment import Service, ServiceEnv
 
 ALGORITHMS = ("g-ddpg", "ddpg")
+NETWORKS = ("actor", "critic", "target")
+PROGRESS = ("done", "updates", "seconds", "rows")  # of a learner, as plain numbers
 CRITIC_SEES = ("allocation", "action")
 SHARPNESS = 4.0  # of the soft choice whose gradient stands in for that of the largest entry
 VALIDATION_SEED = 1_000_003  # of the states of the learning curve; training draws from other streams
@@ -158,7 +161,7 @@ def train(
         raise InvalidArgument("algorithm", algorithm, f"one of {', '.join(ALGORITHMS)}")
     env = ServiceEnv() if env is None else env
     learner = Learner(algorithm, env if isinstance(env, Service) else env.service, Training(**options), seed)
-    checkpoint = None if folder is None else Path(folder) / "checkpoint.pt"
+    checkpoint = None if folder is None else Path(folder) / "checkpoint.safetensors"
     if checkpoint is not None and checkpoint.exists():
         learner.load(checkpoint)
     total = learner.training.interactions
@@ -183,8 +186,8 @@ def validation(service: Service) -> States:
 def measure(policy: Policy, states: States) -> dict[str, float]:
     """What a policy brings on average: a row of `Policy.curve`, without what it has cost."""
     made = policy.service.outcome(states, policy.act(states))
-    over = (made.server_excess > 0) | (made.device_excess > 0).any(1)
-    means = {"reward": made.reward, "sum_qoe": made.qoe.sum(1), "over_budget": over, "below_threshold": made.shortfall > 0}
+    means = {"reward": made.reward, "sum_qoe": made.qoe.sum(1)}
+    means |= {"over_budget": made.over_budget, "below_threshold": made.shortfall > 0}
     return {name: float(np.mean(values)) for name, values in means.items()}
 
 
@@ -285,27 +288,39 @@ class Learner:
     def save(self, path: Path) -> None:
         """Write everything, whole or not at all, and the curve beside it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = {name: getattr(self, name).state_dict() for name in ("actor", "critic", "target")}
-        kept |= {"optimisers": [o.state_dict() for o in self.optimisers], "records": [r[: self.done] for r in self.records]}
-        kept |= {name: getattr(self, name) for name in ("done", "updates", "seconds", "rows")}
-        kept |= {"rng": self.rng.bit_generator.state, "source": self.source.get_state(), "made_with": self._made_with()}
-        torch.save(kept, path.with_suffix(".tmp"))
+        kept = {f"record.{i}": rows[: self.done] for i, rows in enumerate(self.records)} | {"source": self.source.get_state()}
+        for name in NETWORKS:
+            kept |= {f"{name}.{key}": value for key, value in getattr(self, name).state_dict().items()}
+        for i, optimiser in enumerate(self.optimisers):
+            for j, state in optimiser.state_dict()["state"].items():
+                kept |= {f"optimiser.{i}.{j}.{field}": value for field, value in state.items()}
+        progress = {name: getattr(self, name) for name in PROGRESS} | {"rng": self.rng.bit_generator.state}
+        save_file(kept, path.with_suffix(".tmp"), {"made_with": self._made_with(), "progress": json.dumps(progress)})
         path.with_suffix(".tmp").replace(path)
         pd.DataFrame(self.rows).to_csv(path.parent / "curve.csv", index=False)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint."""
-        kept = torch.load(path, weights_only=False)
-        if kept["made_with"] != self._made_with():
+        with safe_open(path, "pt") as file:
+            about, kept = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
+        if about["made_with"] != self._made_with():
             raise InvalidArgument("folder", str(path.parent), "empty, or hold a training of the same algorithm, setting and seed")
-        for name in ("actor", "critic", "target"):
-            getattr(self, name).load_state_dict(kept[name])
-        for optimiser, state in zip(self.optimisers, kept["optimisers"]):
-            optimiser.load_state_dict(state)
-        for record, rows in zip(self.records, kept["records"]):
-            record[: kept["done"]] = rows
-        self.done, self.updates, self.seconds, self.rows = (kept[k] for k in ("done", "updates", "seconds", "rows"))
-        self.rng.bit_generator.state = kept["rng"]
+        for name in NETWORKS:
+            network = getattr(self, name)
+            network.load_state_dict({key: kept[f"{name}.{key}"] for key in network.state_dict()})
+        for i, optimiser in enumerate(self.optimisers):
+            state = {}
+            for key in kept:
+                if key.startswith(f"optimiser.{i}."):
+                    _, _, j, field = key.split(".")
+                    state.setdefault(int(j), {})[field] = kept[key]
+            optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
+        progress = json.loads(about["progress"])
+        for name in PROGRESS:
+            setattr(self, name, progress[name])
+        for i, rows in enumerate(self.records):
+            rows[: self.done] = kept[f"record.{i}"]
+        self.rng.bit_generator.state = progress["rng"]
         self.source.set_state(kept["source"])
 
     def _made_with(self) -> str:

@@ -7,7 +7,7 @@ is a whole episode: the next group of users has nothing to do with the last allo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import gymnasium
@@ -17,6 +17,7 @@ from ..channel import Link
 from ..errors import InvalidArgument, check_integer, check_number
 from ..qoe.persona import Persona
 from ..records import Allocation, Outcome, States
+from .reward import outcome
 
 PENALTIES = ("corrected", "literal")
 GAIN_DB = (-40.0, 30.0)  # channel gains are observed within these limits
@@ -37,7 +38,7 @@ class ServiceConfig:
         power_weight: beta, energy of one watt of transmit power, above 0.
         threshold: Q_th, in [0, 1]; a pair draws it anew in each state.
         penalties: lambda_1, lambda_2, lambda_3 of eq. (27), 0 or more. The paper gives none. At lambda_3 = 1 a random action,
-            which overspends by ten on average, costs five times what there is to gain, and learning begins late.
+            which overspends by 13 on average, costs seven times what there is to gain, and learning begins late.
         penalty: "corrected" punishes a QoE below the threshold, as constraint (23) asks; "literal" one above it, as (27) is
             printed.
         max_shared_steps: T_s, 1 or more.
@@ -216,17 +217,17 @@ class Service:
         return self.config.link.bep(allocation.power_w, states.gains)
 
     def within_budget(self, states: States, allocation: Allocation) -> Allocation:
-        """The allocation cut to what (22) and (24) allow: device steps to the budget, all powers by one factor."""
+        """The allocation cut to what (22) and (24) allow: steps to the budgets, then all powers by one factor."""
         c = self.config
-        left = np.maximum(c.server_budget - states.server_step_energy * allocation.shared_steps, 0)
-        spent = c.power_weight * allocation.power_w.sum(1)
-        factor = np.minimum(1, left / np.maximum(spent, 1e-12))
-        afford = np.maximum((c.device_budget / states.device_step_energy + 1e-9).astype(int), 1)
-        return replace(
-            allocation,
-            power_w=allocation.power_w * factor[:, None],
-            device_steps=np.minimum(allocation.device_steps, afford),
-        )
+        shared = np.minimum(allocation.shared_steps, (c.server_budget / states.server_step_energy + 1e-9).astype(int))
+        left = np.maximum(c.server_budget - states.server_step_energy * shared, 0)
+        factor = np.minimum(1, left / np.maximum(c.power_weight * allocation.power_w.sum(1), 1e-12))
+        device = np.minimum(allocation.device_steps, self.affordable_steps(states))
+        return Allocation(shared, device, allocation.power_w * factor[:, None])
+
+    def affordable_steps(self, states: States) -> np.ndarray:
+        """Most steps (B, K) that each device's budget (22) pays for, one at the least."""
+        return np.maximum((self.config.device_budget / states.device_step_energy + 1e-9).astype(int), 1)
 
     def outcome(self, states: States, allocation: Allocation) -> Outcome:
         """Serve every group and return QoE, reward (27) and by how much each constraint is missed."""
@@ -238,18 +239,6 @@ class Service:
         parts = [(0, 1, 5 * c.users), (-3, 3, size * c.users), (0, c.server_budget, 1), (0, c.device_budget, c.users)]
         parts += [(GAIN_DB[0] / 10, GAIN_DB[1] / 10, c.users), (0, 1, 1)]
         return tuple(np.concatenate([np.full(p[2], p[i], float) for p in parts]) for i in (0, 1))
-
-
-def outcome(config: ServiceConfig, states: States, allocation: Allocation, qoe: np.ndarray) -> Outcome:
-    """Reward (27) and the constraints (22)-(24) of a round whose QoE (B, K) is known."""
-    device = np.maximum(0, states.device_step_energy * allocation.device_steps - config.device_budget)
-    below = np.maximum(0, states.threshold[:, None] - qoe)
-    server = states.server_step_energy * allocation.shared_steps + config.power_weight * allocation.power_w.sum(1)
-    over = np.maximum(0, server - config.server_budget)
-    punished = below if config.penalty == "corrected" else np.maximum(0, qoe - states.threshold[:, None])
-    first, second, third = config.penalties
-    reward = qoe.sum(1) - first * device.sum(1) - second * punished.sum(1) - third * over
-    return Outcome(qoe=qoe, reward=reward, device_excess=device, shortfall=below, server_excess=over)
 
 
 class ServiceEnv(gymnasium.Env):

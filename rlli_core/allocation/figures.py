@@ -16,8 +16,7 @@ def learning_curves(curves: pd.DataFrame, optimum: float, column: str = "sum_qoe
     """A measure against rounds served, a line and band for each `name`, with the optimum."""
     ax = canvas(1, 6)[0]
     sns.lineplot(curves, x="interactions", y=column, hue="name", style="name", errorbar=("ci", 95), seed=0, ax=ax)
-    ax.axhline(optimum, color="0.3", linestyle="--", linewidth=1)
-    ax.annotate("optimum", (ax.get_xlim()[1], optimum), xytext=(-4, -4), textcoords="offset points", ha="right", va="top")
+    ax.axhline(optimum, color="0.3", linestyle="--", linewidth=1, label="optimum")
     ax.set(xlabel="rounds served in training", ylabel=label)
     ax.legend(title=None)
     return ax
@@ -26,7 +25,7 @@ def learning_curves(curves: pd.DataFrame, optimum: float, column: str = "sum_qoe
 def intervals(table: pd.DataFrame, labels: Mapping[str, str], marks: Mapping[str, float] | None = None) -> np.ndarray:
     """Middle and interval of each `name`, a panel for each `measure` named in `labels`; vertical lines at `marks`."""
     names = list(dict.fromkeys(table.name))
-    axes = canvas(len(labels), 3.6, 0.36 * len(names) + 1.1, sharey=True)
+    axes = canvas(len(labels), 2.5, 0.36 * len(names) + 1.1, sharey=True)
     for ax, (measure, label) in zip(axes, labels.items()):
         part = table[table.measure == measure].set_index("name").loc[names]
         spread = np.abs(part[["low", "high"]].sub(part.middle, axis=0).to_numpy().T)
@@ -46,7 +45,7 @@ def action_walk(actions: np.ndarray, parts: Mapping[str, int], powers_dbw: np.nd
         parts: names and sizes of the pieces of an action.
         powers_dbw: (D + 1, K).
     """
-    axes = canvas(2, 5.6, 3.4, gridspec_kw={"width_ratios": [2.2, 1]})
+    axes = canvas(2, 4.2, 3.2, gridspec_kw={"width_ratios": [2.2, 1]})
     steps = len(actions)
     sns.heatmap(actions, cmap="vlag", vmin=-1, vmax=1, ax=axes[0], cbar_kws={"label": "entry"})
     edges = np.cumsum([0, *parts.values()])
@@ -57,7 +56,7 @@ def action_walk(actions: np.ndarray, parts: Mapping[str, int], powers_dbw: np.nd
     axes[0].set_yticklabels(range(steps), rotation=0)
     for user, line in enumerate(np.asarray(powers_dbw).T, 1):
         axes[1].plot(range(steps), line, marker="o", label=f"$P_{user}$")
-    axes[1].set(xlabel="denoising steps done", ylabel="transmit power (dBW)", xticks=range(steps))
+    axes[1].set(xlabel="denoising steps done", ylabel="power (dBW)", xticks=range(steps))
     axes[1].legend()
     return axes
 

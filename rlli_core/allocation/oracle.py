@@ -131,7 +131,7 @@ def greedy(service: Service, states: States, step_w: float = 5.0) -> Allocation:
     A quantum is `step_w` watts for one user; a server step costs what it costs. The best gain for its energy is taken.
     """
     c, (count, users) = service.config, states.prompts.shape
-    device = np.maximum((c.device_budget / states.device_step_energy + 1e-9).astype(int), 1)
+    device = service.affordable_steps(states)
     shared, power = np.ones(count, int), np.zeros((count, users))
     cost = np.concatenate([states.server_step_energy[:, None], np.full((count, users), c.power_weight * step_w)], 1)
 
@@ -154,6 +154,5 @@ def greedy(service: Service, states: States, step_w: float = 5.0) -> Allocation:
 
 def no_sharing(service: Service, states: States) -> Allocation:
     """Every device for itself: t0 = 0, nothing sent, all steps that its budget pays for."""
-    c, (count, users) = service.config, states.prompts.shape
-    device = np.maximum((c.device_budget / states.device_step_energy + 1e-9).astype(int), 1)
-    return Allocation(np.zeros(count, int), device, np.zeros((count, users)))
+    shape = states.prompts.shape
+    return Allocation(np.zeros(shape[0], int), service.affordable_steps(states), np.zeros(shape))

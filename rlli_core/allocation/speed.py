@@ -43,9 +43,9 @@ def _products(learner: Learner) -> Callable[[], None]:
         for weight in weights * passes:
             rows, columns = weight.shape
             x, g = torch.randn(batch, columns), torch.randn(batch, rows)
-            # forward, gradient of the input, gradient of the weight; the first layer of a critic that learns needs no input's
+            # forward, gradient of the input, gradient of the weight; a critic that learns needs none of its own input
             pairs.append((x, weight.detach().t()))
-            if not (learns and weights is critic and columns not in (learner.training.hidden,)):
+            if weights is actor or not learns or columns == learner.training.hidden:
                 pairs.append((g, weight.detach()))
             if learns:
                 pairs.append((g.t(), x))

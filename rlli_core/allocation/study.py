@@ -8,24 +8,21 @@ optimum, provenance).
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from stable_baselines3 import DDPG, SAC, TD3
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 
+from ..devices import in_processes
 from ..diffusion.split import SplitDiffusion
-from ..errors import RunFailed
-from ..paths import DATA
+from ..provenance import provenance, write_json
 from ..qoe.agent import PersonaAgent
 from ..records import Allocation, States
 from . import oracle
@@ -33,9 +30,9 @@ from .ddpg import ALGORITHMS, Policy, Training, measure, train, validation
 from .environment import Service, ServiceConfig, ServiceEnv
 from .live import LiveQoE
 from .oracle import optimum
+from .results import RESULTS
 from .table import TableQoE, groups
 
-RESULTS = DATA / "results"
 LIBRARY = {"sb3-ddpg": DDPG, "td3": TD3, "sac": SAC}
 STUDIED = {name: (name, {}) for name in (*ALGORITHMS, *LIBRARY)}
 ABLATIONS = {
@@ -144,10 +141,9 @@ class Exam:
             "new_prompts": ((other := Service(config, unseen)), other.draw(np.random.default_rng(TEST_SEED), TEST_STATES // 4)),
         }
         self.papers["live"] = (Service(config, live), self.papers["table"][1][:live_states])
-        self.best = {}
-        for name, (service, states) in self.papers.items():
-            allocation = optimum(self.table_of(service), states)
-            self.best[name] = (allocation, service.outcome(states, allocation))
+        self.best = {
+            name: service.outcome(states, optimum(self.table_of(service), states)) for name, (service, states) in self.papers.items()
+        }
 
     def table_of(self, service: Service) -> Service:
         """What searches by the QoE searches the table, also where it is served live."""
@@ -166,14 +162,13 @@ class Exam:
         for name, (service, states) in self.papers.items():
             raw = allocate(service, states)
             made = service.outcome(states, service.within_budget(states, raw))
-            best = self.best[name][1]
+            best = self.best[name]
             found[f"{name}_sum_qoe"] = made.qoe.sum(1).mean()
             found[f"{name}_share"] = made.qoe.sum() / best.qoe.sum()
             found[f"{name}_reward_gap"] = (best.reward - made.reward).mean()
             found[f"{name}_violated"] = ((made.shortfall > 0).any(1) & ~(best.shortfall > 0).any(1)).mean()
             if name == "table":
-                before = service.outcome(states, raw)
-                found["raw_over_budget"] = ((before.server_excess > 0) | (before.device_excess > 0).any(1)).mean()
+                found["raw_over_budget"] = service.outcome(states, raw).over_budget.mean()
         return {key: float(value) for key, value in found.items()}
 
 
@@ -193,8 +188,8 @@ def run(name: str, seed: int, exam: Exam, training: Training, place: Path) -> pd
     last = policy.curve.iloc[-1]
     result = {"name": name, "seed": seed, "seconds": float(last.seconds), "updates": int(last.updates)}
     result |= exam.mark(lambda service, states: replace(policy, service=service).act(states))
-    write(place / "result.json", result)
-    (place / "checkpoint.pt").unlink(missing_ok=True)
+    write_json(place / "result.json", result)
+    (place / "checkpoint.safetensors").unlink(missing_ok=True)
     return pd.Series(result)
 
 
@@ -207,13 +202,7 @@ def study(folder: Path, seeds: int, training: Training, workers: int, output: Pa
     """
     todo = [(name, seed) for seed, name in product(range(seeds), STUDIED)]
     todo += [(name, seed) for seed, name in product(range((seeds + 2) // 3), ABLATIONS)]
-    processes = [get_context("spawn").Process(target=_work, args=(folder, todo[i::workers], training)) for i in range(workers)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    if any(process.exitcode for process in processes):
-        raise RunFailed("a worker of the study failed; what is done is kept, run the command again")
+    in_processes(_work, [(folder, todo[i::workers], training) for i in range(workers)])
     collect([_place(folder, *one) for one in todo], training, output)
 
 
@@ -222,7 +211,6 @@ def _place(folder: Path, name: str, seed: int) -> Path:
 
 
 def _work(folder: Path, todo: list[tuple[str, int]], training: Training) -> None:
-    torch.set_num_threads(1)
     exam = Exam(ServiceConfig())
     for name, seed in todo:
         run(name, seed, exam, training, _place(folder, name, seed))
@@ -242,10 +230,9 @@ def collect(places: Sequence[Path], training: Training, output: Path) -> None:
     marks = {name: exam.mark(rule) for name, rule in rules.items()}
     pd.DataFrame([json.loads((p / "result.json").read_text()) for p in places]).to_csv(output / "allocation_runs.csv", index=False)
     pd.concat([pd.read_csv(p / "curve.csv") for p in places]).to_csv(output / "allocation_curves.csv", index=False)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=DATA.parent).stdout.strip()
-    about = {"command": "rlli train --study --profile full", "commit": commit, "date": time.strftime("%Y-%m-%d")}
+    about = provenance("rlli train --study --profile full")
     found = {"rules": marks, "validation_optimum": optimum_curve(exam.service), "training": vars(training), "provenance": about}
-    write(output / "allocation.json", found)
+    write_json(output / "allocation.json", found)
 
 
 def optimum_curve(service: Service) -> dict[str, float]:
@@ -254,8 +241,3 @@ def optimum_curve(service: Service) -> dict[str, float]:
     made = service.outcome(states, optimum(service, states))
     return {"reward": float(made.reward.mean()), "sum_qoe": float(made.qoe.sum(1).mean())}
 
-
-def write(path: Path, values: dict) -> None:
-    """Write JSON, whole or not at all."""
-    path.with_suffix(".tmp").write_text(json.dumps(values, indent=2) + "\n")
-    path.with_suffix(".tmp").replace(path)

@@ -7,10 +7,8 @@ and one image seed: every hand-off of the lattice, rated by `PEOPLE` personas.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -22,9 +20,12 @@ from scipy.stats import qmc
 from tqdm.auto import tqdm
 
 from ..channel import Link
+from ..devices import in_processes
 from ..diffusion.split import SplitDiffusion
 from ..errors import InvalidArgument, ModelNotFound
+from ..embedded.training import WORK
 from ..paths import DATA
+from ..provenance import provenance, write_json
 from ..qoe.agent import PersonaAgent
 from ..qoe.persona import Persona
 from ..records import Allocation, States
@@ -66,7 +67,6 @@ class TableQoE:
         prompts, embeddings, groups: as in `QoESource`.
         fits: coefficients (pairs, T_s + 1, T_e + 1, BEPs, 6) of 1 and the five traits; row t0 = 0 is without sharing.
         pairs: number of the pair (server prompt, device prompt) in `fits`, (P, P) int, -1 where it was not gathered.
-        raw: the scores themselves, (pairs, seeds, t0, t_k, BEPs, people) float32.
     """
 
     prompts: tuple[str, ...]
@@ -74,7 +74,6 @@ class TableQoE:
     groups: tuple[tuple[int, ...], ...]
     fits: np.ndarray
     pairs: np.ndarray
-    raw: np.ndarray
 
     @classmethod
     def load(cls, path: Path = TABLE, held_out: bool = False) -> TableQoE:
@@ -93,7 +92,7 @@ class TableQoE:
             for place, member in enumerate(members):
                 pairs[members[0], member] = group * len(members) + place
         chosen = [tuple(map(int, g)) for g in by_group if (prompts[g[0]] in HELD_OUT) == held_out]
-        return cls(prompts, embeddings, tuple(chosen), _fits(raw.mean(1), alone.mean(1)), pairs, raw)
+        return cls(prompts, embeddings, tuple(chosen), _fits(raw.mean(1), alone.mean(1)), pairs)
 
     def qoe(self, states: States, allocation: Allocation, bep: np.ndarray) -> np.ndarray:
         """As in `QoESource`.
@@ -124,10 +123,8 @@ class TableQoE:
         ):
             if np.min(value) < 0 or np.max(value) > most:
                 raise InvalidArgument(name, int(np.max(value)), f"0 to {most}, where the table was gathered")
-        grid = np.sqrt(BEPS)
-        place = np.interp(np.sqrt(bep), grid, np.arange(len(grid)))
-        low = np.minimum(place.astype(int), len(grid) - 2)
-        part = (place - low)[..., None]
+        low, part = _place(np.sqrt(bep), np.sqrt(BEPS))
+        part = part[..., None]
         weights = (1 - part) * self.fits[pair, shared_steps, device_steps, low]
         weights += part * self.fits[pair, shared_steps, device_steps, low + 1]
         return np.clip(weights[..., 0] + (weights[..., 1:] * personas).sum(-1), 0, 1)
@@ -147,12 +144,18 @@ def _fits(scores: np.ndarray, alone: np.ndarray) -> np.ndarray:
 
 def _between(values: np.ndarray, known: tuple[int, ...], wanted: np.ndarray, axis: int) -> np.ndarray:
     """Interpolate linearly along one axis; the nearest value outside of what is known."""
-    place = np.interp(wanted, known, np.arange(len(known)))
-    low = np.minimum(place.astype(int), len(known) - 2)
+    low, part = _place(wanted, known)
     shape = [1] * values.ndim
     shape[axis] = -1
-    part = (place - low).reshape(shape)
+    part = part.reshape(shape)
     return (1 - part) * values.take(low, axis) + part * values.take(low + 1, axis)
+
+
+def _place(wanted: np.ndarray, known: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Between which two of the known values each wanted one lies: number of the lower, and how far on to the upper, 0 to 1."""
+    place = np.interp(wanted, known, np.arange(len(known)))
+    low = np.minimum(place.astype(int), len(known) - 2)
+    return low, place - low
 
 
 def gather(folder: Path, worker: int = 0, workers: int = 1) -> None:
@@ -161,12 +164,13 @@ def gather(folder: Path, worker: int = 0, workers: int = 1) -> None:
     chain = SplitDiffusion.from_pretrained("embedded", dtype="bf16")
     agent = PersonaAgent.from_pretrained("embedded", dtype="bf16", batch_size=64)
     asked = [Persona.of(traits) for traits in people()]
-    units = [(g, d, s) for s, (g, members) in product(range(SEEDS), enumerate(groups())) for d in range(len(members))]
+    made_of = groups()
+    units = [(g, d, s) for s, (g, members) in product(range(SEEDS), enumerate(made_of)) for d in range(len(members))]
     for group, device, seed in tqdm(units[worker::workers], desc="gathering", mininterval=10):
         path = folder / f"{group}-{device}-{seed}.npy"
         if path.exists():
             continue
-        server, prompt = groups()[group][0], groups()[group][device]
+        server, prompt = made_of[group][0], made_of[group][device]
         made = chain.sweep(server, [prompt], SHARED_STEPS, DEVICE_STEPS, BEPS, [seed], Link(), batch_size=32, progress=False)
         images = [record.image for record in made.records]
         images += [chain.generate(prompt, steps, seed) for steps in DEVICE_STEPS]
@@ -190,10 +194,9 @@ def assemble(folder: Path, path: Path = TABLE) -> None:
         groups=[[prompts.index(prompt) for prompt in group] for group in made],
         embeddings=embed(SplitDiffusion.from_pretrained("embedded"), prompts),
     )
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=DATA.parent).stdout.strip()
-    about = {"command": "python -m rlli_core.allocation.table", "commit": commit, "date": time.strftime("%Y-%m-%d")}
+    about = provenance("python -m rlli_core.allocation.table")
     about |= {"seeds": list(range(SEEDS)), "personas": PEOPLE, "dtype": "bf16", "image_scores": int(units.size)}
-    path.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n")
+    write_json(path.with_suffix(".json"), about)
 
 
 @torch.no_grad()
@@ -220,25 +223,11 @@ def embed(chain: SplitDiffusion, prompts: list[str]) -> np.ndarray:
 def main() -> None:
     """Gather, with one process a core, and assemble."""
     parser = argparse.ArgumentParser(prog="python -m rlli_core.allocation.table", description=__doc__.splitlines()[0])
-    work = Path(os.environ.get("RLLI_WORK", Path.home() / ".cache" / "rlli"))
-    parser.add_argument("--work", type=Path, default=work / "qoe_table", help="where results wait until all are there")
+    parser.add_argument("--work", type=Path, default=WORK / "qoe_table", help="where results wait until all are there")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    others = [torch.multiprocessing.get_context("spawn").Process(target=_gather_alone, args=(options.work, i, options.workers))
-              for i in range(options.workers)]  # fmt: skip
-    for process in others:
-        process.start()
-    for process in others:
-        process.join()
-    if any(process.exitcode for process in others):
-        raise SystemExit("a worker failed; what was gathered is kept, run the command again")
+    in_processes(gather, [(options.work, i, options.workers) for i in range(options.workers)])
     assemble(options.work)
-
-
-def _gather_alone(folder: Path, worker: int, workers: int) -> None:
-    torch.set_num_threads(1)
-    gather(folder, worker, workers)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -27,6 +24,7 @@ from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from ..devices import keep_memory
 from ..diffusion.split import SplitDiffusion
 from ..paths import DATA
+from ..provenance import provenance, write_json
 from ..qoe.agent import PersonaAgent
 from . import autoencoder, evaluate, generator, judge, persona_agent, prompts
 from .training import worker
@@ -141,16 +139,7 @@ def write_prompts(output: Path, divide: int) -> None:
 
 def write(path: Path, numbers: dict, stage: str) -> None:
     """Write measured numbers with where they come from."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=DATA.parent).stdout.strip()
-    provenance = {
-        "command": f"python -m rlli_core.embedded {stage}",
-        "commit": commit,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": platform.machine(),
-        "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(numbers | {"provenance": provenance}, indent=2) + "\n")
+    write_json(path, numbers | {"provenance": provenance(f"python -m rlli_core.embedded {stage}")})
     print(path.read_text())
 
 

@@ -180,7 +180,7 @@ def descriptions(agent: PersonaAgent, count: int = 500) -> dict[str, float]:
     told = agent.descriptions([d.image for d in drawn] + [Image.fromarray(made[i]) for i in good])
     truth = [({d.object, d.second}, d.place) for d in drawn] + [({asked[i].device[0]}, asked[i].device[1]) for i in good]
     seen = [tastes.asked_for(text) for text in told]
-    right = np.array([(any(n in names for n in named[:1]), place == where) for (named, place), (names, where) in zip(seen, truth)])
+    right = np.array([(not names.isdisjoint(named[:1]), place == where) for (named, place), (names, where) in zip(seen, truth)])
     return {
         "object_renders": right[:count, 0].mean(), "scene_renders": right[:count, 1].mean(),
         "object_split": right[count:, 0].mean(), "scene_split": right[count:, 1].mean(), "images_split": len(good),

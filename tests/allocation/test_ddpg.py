@@ -1,5 +1,6 @@
 """The learners learn, differ in their actor only, and a broken-off training ends as one that was not."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from rlli_core.allocation import Policy, Service, ServiceConfig, train
 from rlli_core.allocation.actors import Critic, DiffusionActor, PlainActor
@@ -116,11 +118,12 @@ def test_a_training_killed_and_resumed_ends_with_the_same_bytes(service, tmp_pat
     folder = tmp_path / "killed"
     code = KILLED.format(tests=str(__file__).rsplit("/", 1)[0], folder=str(folder), options=SHORT)
     process = subprocess.Popen([sys.executable, "-c", code])
-    while process.poll() is None and not (folder / "checkpoint.pt").exists():
+    while process.poll() is None and not (folder / "checkpoint.safetensors").exists():
         pass
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 0 < torch.load(folder / "checkpoint.pt", weights_only=False)["done"] < SHORT["interactions"]
+    with safe_open(folder / "checkpoint.safetensors", "pt") as file:
+        assert 0 < json.loads(file.metadata()["progress"])["done"] < SHORT["interactions"]
     resumed = train("g-ddpg", service, 4, folder, progress=False, **SHORT)
     whole = train("g-ddpg", service, 4, progress=False, **SHORT)
     for a, b in zip(resumed.actor.parameters(), whole.actor.parameters()):
