@@ -20,7 +20,12 @@ class PlainActor(nn.Module):
 
     def forward(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """States (B, n) -> actions (B, m); `noise` is not used."""
-        return self.net(state).tanh()
+        return self.decide(state, noise)[0]
+
+    def decide(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Actions (B, m), and what went into their tanh, (1, B, m)."""
+        drive = self.net(state)
+        return drive.tanh(), drive[None]
 
     def noise(self, count: int, source: torch.Generator) -> None:
         """None: this actor draws nothing."""
@@ -52,18 +57,23 @@ class DiffusionActor(nn.Module):
         Args:
             noise: (B, D, m) standard normal: the start of the chain, then what each step adds; None is no noise at all.
         """
-        return self.chain(state, noise)[-1]
+        return self.decide(state, noise)[0]
 
-    def chain(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> list[torch.Tensor]:
-        """The noisy start and the action after each of the D steps, D + 1 tensors (B, m)."""
+    def decide(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Actions (B, m), and what went into the tanh of each step's estimate, (D, B, m)."""
+        walked, drives = self.chain(state, noise)
+        return walked[-1], drives
+
+    def chain(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The noisy start and the action after each of the D steps, (D + 1, B, m), and the drives of `decide`."""
         noise = state.new_zeros(len(state), self.steps, self.action) if noise is None else noise
-        walked = [noise[:, 0]]
+        walked, drives = [noise[:, 0]], []
         for i in reversed(range(self.steps)):
             place = state.new_full((len(state), 1), (i + 1) / self.steps)
-            estimate = self.net(torch.cat([state, walked[-1], place], 1)).tanh()
-            moved = self.clean[i] * estimate + self.noisy[i] * walked[-1]
+            drives.append(self.net(torch.cat([state, walked[-1], place], 1)))
+            moved = self.clean[i] * drives[-1].tanh() + self.noisy[i] * walked[-1]
             walked.append(moved + self.spread[i] * noise[:, self.steps - i] if i else moved)
-        return walked
+        return torch.stack(walked), torch.stack(drives)
 
     def noise(self, count: int, source: torch.Generator) -> torch.Tensor:
         """Noise (count, D, m) for `forward`."""

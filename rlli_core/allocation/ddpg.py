@@ -44,6 +44,8 @@ class Training:
         denoising_steps: D of the diffusion actor.
         exploration: standard deviation of the noise on actions, at the beginning and at the end, linear between.
         tau: share of the network that the target network takes on at each update.
+        restraint: weight of the mean square of what goes into the actor's tanh. Without it an actor that has learnt one end of
+            the scale early has no gradient left to come back with.
         critic_sees: "allocation" shows the critic the steps that an action is decoded to, "action" its entries as they are.
         evaluate_every: interactions between two rows of the learning curve.
     """
@@ -57,6 +59,7 @@ class Training:
     denoising_steps: int = 5
     exploration: tuple[float, float] = (0.5, 0.1)
     tau: float = 0.005
+    restraint: float = 1e-3
     critic_sees: str = "allocation"
     evaluate_every: int = 8_000
 
@@ -66,6 +69,7 @@ class Training:
         check_integer("warmup", self.warmup, 0)
         check_number("lr", self.lr, 0, open_low=True)
         check_number("tau", self.tau, 0, 1, open_low=True)
+        check_number("restraint", self.restraint, 0)
         if self.critic_sees not in CRITIC_SEES:
             raise InvalidArgument("critic_sees", self.critic_sees, f"one of {', '.join(CRITIC_SEES)}")
         for i, value in enumerate(self.exploration):
@@ -97,7 +101,7 @@ class Policy:
         """Actions (D + 1, B, m) of a diffusion actor through its denoising steps, from noise of this seed."""
         seen = torch.from_numpy(self.service.observe(states))
         noise = self.actor.noise(len(seen), torch.Generator().manual_seed(seed))
-        return torch.stack(self.actor.chain(seen, noise)).numpy()
+        return self.actor.chain(seen, noise)[0].numpy()
 
     def save(self, path: Path, **about: str) -> None:
         """Write the actor as safetensors, with its sizes and what is told `about` it."""
@@ -245,8 +249,8 @@ class Learner:
         loss.backward()
         of_critic.step()
         self.critic.requires_grad_(False)
-        chosen = self.actor(seen, self.actor.noise(len(seen), self.source))
-        loss = -self.critic(seen, self.shown(chosen)).min(1).values.mean()
+        chosen, drives = self.actor.decide(seen, self.actor.noise(len(seen), self.source))
+        loss = self.training.restraint * drives.square().mean() - self.critic(seen, self.shown(chosen)).min(1).values.mean()
         of_actor.zero_grad()
         loss.backward()
         of_actor.step()

@@ -108,8 +108,12 @@ class QoESource(Protocol):
     embeddings: np.ndarray
     groups: tuple[tuple[int, ...], ...]
 
-    def qoe(self, states: States, allocation: Allocation, bep: np.ndarray) -> np.ndarray:
-        """Q_k in [0, 1], shape (B, K), of every user at bit error probabilities `bep` (B, K)."""
+    def qoe(self, states: States, allocation: Allocation, bep: np.ndarray, longest: np.ndarray | None = None) -> np.ndarray:
+        """Q_k in [0, 1], shape (B, K), of every user at bit error probabilities `bep` (B, K).
+
+        `longest` (B,) are the steps of the longest chain after the hand-off, by default the largest t_k; `optimum` asks with
+        others, of users one by one.
+        """
 
 
 class Service:

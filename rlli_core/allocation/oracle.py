@@ -5,6 +5,8 @@ All of them know the QoE table, except `equal_split` and `random`.
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
 from ..errors import InvalidArgument, check_number
@@ -18,8 +20,9 @@ def optimum(env: ServiceEnv | Service, state: States, power_step_w: float = POWE
     """Return the best allocation for each of the states by exact search over t0, t_k and powers on a grid.
 
     The best is the largest sum over users of Q_k - lambda_2 * max(0, Q_th - Q_k), the corrected reward (27), with (22) and
-    (24) kept. Given t0, the users separate but for the power budget: each user's best value at each power comes first, then
-    the powers are shared out user by user (a max-plus convolution), so that no combination is left out.
+    (24) kept. Given t0, the steps of the longest chain and who has it, the users separate but for the power budget: each
+    user's best value at each power comes first, then the powers are shared out user by user (a max-plus convolution), so that
+    no combination is left out but those that cannot beat what was found even if everybody had all the power.
 
     Args:
         env: the environment, or its `service`.
@@ -47,55 +50,54 @@ def _search(service: Service, states: States, step_w: float) -> Allocation:
     powers = np.arange(0, c.max_power_w + 1e-9, step_w)
     best = np.full(count, -np.inf)
     found = Allocation(np.ones(count, int), np.ones((count, users), int), np.zeros((count, users)))
-    for shared in range(1, c.max_shared_steps + 1):
+    for shared, longest in product(range(1, c.max_shared_steps + 1), range(c.max_device_steps, 0, -1)):
         left = (c.server_budget - states.server_step_energy * shared) / c.power_weight
-        value, steps = _per_user(service, states, shared, powers)
-        total, choices = value[:, 0], []
-        for user in range(1, users):
-            total, choice = _share_out(total, value[:, user])
-            choices.append(choice)
-        affordable = powers[None] <= left[:, None] + 1e-9
-        total = np.where(affordable, total, -np.inf)
-        level = total.argmax(1)
-        reached = np.take_along_axis(total, level[:, None], 1)[:, 0]
-        levels = np.zeros((count, users), int)
-        rest = level
-        for user in range(users - 1, 0, -1):
-            levels[:, user] = np.take_along_axis(choices[user - 1], rest[:, None], 1)[:, 0]
-            rest = rest - levels[:, user]
-        levels[:, 0] = rest
-        better = reached > best
-        best = np.where(better, reached, best)
-        found.shared_steps[better] = shared
-        found.power_w[better] = powers[levels][better]
-        found.device_steps[better] = np.take_along_axis(steps, levels[..., None], 2)[..., 0][better]
+        affordable = powers <= left[:, None] + 1e-9
+        values = _values(service, states, shared, longest, powers)
+        free = values.max(0), values.argmax(0) + 1
+        for user in range(users):  # this one has the longest chain, the others at most as long a one
+            value, steps = free[0].copy(), free[1].copy()
+            value[:, user], steps[:, user] = values[-1][:, user], longest
+            hope = np.where(affordable[:, None], value, -np.inf).max(2).sum(1)
+            some = np.flatnonzero(hope > best + 1e-12)
+            if len(some) == 0:
+                continue
+            reached, levels = _spend(value[some], affordable[some])
+            better = reached > best[some]
+            some, levels = some[better], levels[better]
+            best[some], found.shared_steps[some], found.power_w[some] = reached[better], shared, powers[levels]
+            found.device_steps[some] = np.take_along_axis(steps[some], levels[..., None], 2)[..., 0]
     return found
 
 
-def _per_user(service: Service, states: States, shared: int, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Best value of each user at each power, (B, K, W), and the device steps that give it."""
-    c = service.config
-    device = np.arange(1, c.max_device_steps + 1)
-    bep = c.link.bep(powers[None, None], states.gains[..., None])
-    shape = (*states.prompts.shape, len(powers))
-    best, steps = np.full(shape, -np.inf), np.ones(shape, int)
-    for count in device:
-        qoe = _users_qoe(service, states, shared, count, bep)
-        value = qoe - c.penalties[1] * np.maximum(0, states.threshold[:, None, None] - qoe)
-        allowed = states.device_step_energy * count <= c.device_budget + 1e-9
-        value = np.where(allowed[..., None], value, -np.inf)
-        better = value > best
-        best, steps = np.where(better, value, best), np.where(better, count, steps)
-    return best, steps
+def _values(service: Service, states: States, shared: int, longest: int, powers: np.ndarray) -> np.ndarray:
+    """Value of each number of device steps from 1 to `longest` for each user at each power, (steps, B, K, W)."""
+    c, (count, users), width = service.config, states.prompts.shape, len(powers)
+    bep = c.link.bep(powers[None, :, None], states.gains[:, None]).reshape(-1, users)
+    every = states[np.repeat(np.arange(count), width)]
+    rows, found = len(bep), []
+    for steps in range(1, longest + 1):
+        allocation = Allocation(np.full(rows, shared), np.full((rows, users), steps), np.zeros((rows, users)))
+        qoe = service.source.qoe(every, allocation, bep, np.full(rows, longest))
+        value = qoe - c.penalties[1] * np.maximum(0, every.threshold[:, None] - qoe)
+        allowed = every.device_step_energy * steps <= c.device_budget + 1e-9
+        found.append(np.where(allowed, value, -np.inf).reshape(count, width, users).transpose(0, 2, 1))
+    return np.stack(found)
 
 
-def _users_qoe(service: Service, states: States, shared: int, device: int, bep: np.ndarray) -> np.ndarray:
-    """QoE (B, K, W) at bit error probabilities (B, K, W), the same steps for all."""
-    count, users, levels = bep.shape
-    every = states[np.repeat(np.arange(count), levels)]
-    flat = bep.transpose(0, 2, 1).reshape(-1, users)
-    allocation = Allocation(np.full(len(flat), shared), np.full(flat.shape, device), np.zeros(flat.shape))
-    return service.source.qoe(every, allocation, flat).reshape(count, levels, users).transpose(0, 2, 1)
+def _spend(value: np.ndarray, affordable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Best sum (B,) of users' values (B, K, W) whose power levels add up to an affordable one (B, W), and the levels (B, K)."""
+    total, choices = value[:, 0], []
+    for user in range(1, value.shape[1]):
+        total, choice = _share_out(total, value[:, user])
+        choices.append(choice)
+    total = np.where(affordable, total, -np.inf)
+    rest = total.argmax(1)[:, None]
+    reached, levels = np.take_along_axis(total, rest, 1)[:, 0], []
+    for choice in reversed(choices):
+        levels.append(np.take_along_axis(choice, rest, 1))
+        rest = rest - levels[-1]
+    return reached, np.concatenate([rest, *reversed(levels)], 1)
 
 
 def _share_out(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from scipy.interpolate import PchipInterpolator
 from scipy.stats import qmc
 from tqdm.auto import tqdm
 
@@ -31,9 +32,10 @@ from ..qoe.persona import Persona
 from ..records import Allocation, States
 
 TABLE = DATA / "results" / "qoe_table.npz"
-SHARED_STEPS = (1, 2, 3, 5, 7, 10)
+SHARED_STEPS = (0, 1, 2, 3, 5, 7, 10)  # at 0 the noise itself is sent, which is where short chains beside long ones tend to
 DEVICE_STEPS = (1, 2, 4, 6, 8)
 BEPS = (0.0, 0.02, 0.06, 0.13, 0.25, 0.5)  # about even in the square root, in which the QoE is interpolated
+ROOTS = np.linspace(0, np.sqrt(BEPS[-1]), 41)  # of the BEPs at which the smooth curve through the lattice is kept
 PEOPLE = 16
 SEEDS = 3
 EMBEDDING = 8  # numbers that a policy sees of a prompt
@@ -60,12 +62,17 @@ def people() -> np.ndarray:
 class TableQoE:
     """A QoE source that reads the table.
 
-    The mean over image seeds is interpolated linearly in t0, t_k and the square root of the BEP, and is linear in the
-    traits (least squares over the personas asked). Values outside [0, 1] are cut off.
+    The mean over image seeds is interpolated linearly in t0 and t_k, by a monotone cubic in the square root of the BEP, and is
+    linear in the traits (least squares over the personas asked). Values outside [0, 1] are cut off.
+
+    The table was gathered one device at a time. With several, the server walks the grid of the longest chain, t0 + M steps
+    with M the largest t_k, so a device with t_k steps receives a latent of which M / (t0 + M) is still to be walked. It is
+    looked up where its own grid leaves as much: at t0' = t0 t_k / M.
 
     Attributes:
         prompts, embeddings, groups: as in `QoESource`.
-        fits: coefficients (pairs, T_s + 1, T_e + 1, BEPs, 6) of 1 and the five traits; row t0 = 0 is without sharing.
+        fits: coefficients (pairs, T_s + 1, T_e + 1, ROOTS, 6) of 1 and the five traits; in row t0 = 0 the noise is sent.
+        alone: the same without sharing, when nothing is sent, (pairs, T_e + 1, 6).
         pairs: number of the pair (server prompt, device prompt) in `fits`, (P, P) int, -1 where it was not gathered.
     """
 
@@ -73,6 +80,7 @@ class TableQoE:
     embeddings: np.ndarray
     groups: tuple[tuple[int, ...], ...]
     fits: np.ndarray
+    alone: np.ndarray
     pairs: np.ndarray
 
     @classmethod
@@ -92,17 +100,17 @@ class TableQoE:
             for place, member in enumerate(members):
                 pairs[members[0], member] = group * len(members) + place
         chosen = [tuple(map(int, g)) for g in by_group if (prompts[g[0]] in HELD_OUT) == held_out]
-        return cls(prompts, embeddings, tuple(chosen), _fits(raw.mean(1), alone.mean(1)), pairs)
+        return cls(prompts, embeddings, tuple(chosen), *_fits(raw.mean(1), alone.mean(1)), pairs)
 
-    def qoe(self, states: States, allocation: Allocation, bep: np.ndarray) -> np.ndarray:
+    def qoe(self, states: States, allocation: Allocation, bep: np.ndarray, longest: np.ndarray | None = None) -> np.ndarray:
         """As in `QoESource`.
 
         Raises:
             InvalidArgument: a pair of prompts that was not gathered, or more steps than the lattice has.
         """
-        return self.lookup(
-            states.prompts[:, :1], states.prompts, states.personas, allocation.shared_steps[:, None], allocation.device_steps, bep
-        )
+        longest = allocation.device_steps.max(1) if longest is None else longest
+        shared = allocation.shared_steps[:, None] * allocation.device_steps / longest[:, None]
+        return self.lookup(states.prompts[:, :1], states.prompts, states.personas, shared, allocation.device_steps, bep)
 
     def lookup(
         self,
@@ -113,7 +121,10 @@ class TableQoE:
         device_steps: np.ndarray,
         bep: np.ndarray,
     ) -> np.ndarray:
-        """QoE of single users; all arguments broadcast against each other, `personas` with five more at the end."""
+        """QoE of single users on grids of their own; all arguments broadcast, `personas` with five more at the end.
+
+        `shared_steps` need not be whole; where they are 0 nothing is shared and nothing sent.
+        """
         pair = self.pairs[server, device]
         if (pair < 0).any():
             raise InvalidArgument("prompts", "a pair", "one of a group that was gathered; see rlli_core.allocation.table.groups")
@@ -122,24 +133,25 @@ class TableQoE:
             ("device_steps", device_steps, self.fits.shape[2] - 1),
         ):
             if np.min(value) < 0 or np.max(value) > most:
-                raise InvalidArgument(name, int(np.max(value)), f"0 to {most}, where the table was gathered")
-        low, part = _place(np.sqrt(bep), np.sqrt(BEPS))
-        part = part[..., None]
-        weights = (1 - part) * self.fits[pair, shared_steps, device_steps, low]
-        weights += part * self.fits[pair, shared_steps, device_steps, low + 1]
+                raise InvalidArgument(name, float(np.max(value)), f"0 to {most}, where the table was gathered")
+        step, on = _place(shared_steps, np.arange(self.fits.shape[1]))
+        root, along = _place(np.sqrt(bep), ROOTS)
+        weights = 0
+        for row, left in ((step, 1 - on), (step + 1, on)):
+            for column, part in ((root, 1 - along), (root + 1, along)):
+                weights = weights + (left * part)[..., None] * self.fits[pair, row, device_steps, column]
+        weights = np.where(np.asarray(shared_steps)[..., None] == 0, self.alone[pair, device_steps], weights)
         return np.clip(weights[..., 0] + (weights[..., 1:] * personas).sum(-1), 0, 1)
 
 
-def _fits(scores: np.ndarray, alone: np.ndarray) -> np.ndarray:
+def _fits(scores: np.ndarray, alone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores (pairs, t0, t_k, BEPs, people) and unshared ones (pairs, t_k, people) -> coefficients at every whole step."""
     asked = np.concatenate([np.ones((PEOPLE, 1)), people()], 1)
     solve = np.linalg.pinv(asked).T  # (people, 6)
-    inner, single = scores @ solve, alone @ solve
+    smooth = PchipInterpolator(np.sqrt(BEPS), scores, axis=3)(ROOTS) @ solve
     shared, device = np.arange(SHARED_STEPS[-1] + 1), np.arange(DEVICE_STEPS[-1] + 1)
-    out = np.empty((len(inner), len(shared), len(device), *inner.shape[3:]))
-    out[:, 1:] = _between(_between(inner, SHARED_STEPS, shared[1:], 1), DEVICE_STEPS, device, 2)
-    out[:, 0] = _between(single, DEVICE_STEPS, device, 1)[:, :, None]
-    return out
+    fits = _between(_between(smooth, SHARED_STEPS, shared, 1), DEVICE_STEPS, device, 2)
+    return fits, _between(alone @ solve, DEVICE_STEPS, device, 1)
 
 
 def _between(values: np.ndarray, known: tuple[int, ...], wanted: np.ndarray, axis: int) -> np.ndarray:

@@ -5,15 +5,16 @@ from rlli_core.allocation import Service, ServiceConfig
 
 
 class FormulaQoE:
-    """A QoE source that is a formula: rises with device steps, falls with bit errors, has its best t0 by the prompt."""
+    """A QoE source that is a formula: rises with device steps, falls with bit errors, has its best share of t0 by the prompt."""
 
     prompts = ("a", "b", "c", "d")
     embeddings = np.array([[-1.0, 0], [1, 0], [0, 1], [2, -2]])
     groups = ((0, 1, 2), (3, 1, 2))
 
-    def qoe(self, states, allocation, bep):
-        best = 1 + 2 * states.prompts
-        steps = np.exp(-(((allocation.shared_steps[:, None] - best) / 6) ** 2)) * (allocation.device_steps / 8) ** 0.3
+    def qoe(self, states, allocation, bep, longest=None):
+        longest = allocation.device_steps.max(1) if longest is None else longest
+        shared = allocation.shared_steps[:, None] * allocation.device_steps / longest[:, None]
+        steps = np.exp(-(((shared - 1 - 2 * states.prompts) / 6) ** 2)) * (allocation.device_steps / 8) ** 0.3
         return steps * (1 - 2 * bep) * (0.7 + 0.3 * states.personas.mean(2))
 
 
