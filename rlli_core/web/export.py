@@ -129,11 +129,11 @@ def to_onnx(network: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> bytes:
 
 
 def words(denoiser: Denoiser) -> dict[str, int]:
-    """The words of the training captions with their tokens: those that the vocabulary has whole, by name."""
+    """What the training captions are made of, with its tokens: the words that the vocabulary has whole, "a" and ","."""
     vocabulary = denoiser.pipeline.tokenizer.get_vocab()
     whole = {token[:-4]: number for token, number in vocabulary.items() if token.endswith("</w>")}
-    # Every single letter is a token; the only one that is a word is "a".
-    return {word: whole[word] for word in sorted(whole) if word == "a" or (len(word) > 1 and word.isalpha())}
+    # Every single character is a token; captions have these two.
+    return {word: whole[word] for word in sorted(whole) if word in ("a", ",") or len(word) > 1}
 
 
 def settings(chain: SplitDiffusion) -> dict:

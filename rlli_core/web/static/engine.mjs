@@ -87,9 +87,9 @@ export class Engine {
     return engine;
   }
 
-  /** @returns {string[]} the words that prompts may have */
+  /** @returns {string[]} the words that prompts may have, beside the comma */
   get words() {
-    return Object.keys(this.settings.tokens.words);
+    return Object.keys(this.settings.tokens.words).filter((word) => word !== ",");
   }
 
   /**

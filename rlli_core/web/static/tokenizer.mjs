@@ -1,5 +1,5 @@
 /**
- * Prompt to tokens, for the words that the model learnt: each of them is one token.
+ * Prompt to tokens, for the words that the model learnt: each of them, and the comma, is one token.
  */
 import { EngineError } from "./engine.mjs";
 
@@ -11,6 +11,9 @@ import { EngineError } from "./engine.mjs";
  * @property {number} pad
  * @property {Record<string, number>} words
  */
+
+/** The words that prompts may have, in the order of the alphabet. @param {Tokens} tokens @returns {string[]} */
+const wordList = (tokens) => Object.keys(tokens.words).filter((word) => word !== ",");
 
 /**
  * The tokens that the model's CLIP tokenizer gives for a prompt of known words; "" means no condition.
@@ -27,12 +30,12 @@ export function tokenize(prompt, tokens) {
   if (unknown.length) {
     throw new EngineError(
       `The model does not know ${unknown.map((word) => `“${word}”`).join(", ")} in “${prompt}”. ` +
-        `It knows these words: ${Object.keys(tokens.words).join(", ")}.`,
+        `It knows the comma and these words: ${wordList(tokens).join(", ")}.`,
     );
   }
   const most = tokens.length - 2;
   if (words.length > most) {
-    throw new EngineError(`The prompt “${prompt}” has ${words.length} words: at most ${most} are allowed.`);
+    throw new EngineError(`The prompt “${prompt}” has ${words.length} words: at most ${most} are allowed, commas included.`);
   }
   const sequence = new Int32Array(tokens.length).fill(tokens.pad);
   sequence.set([tokens.start, ...words.map((word) => tokens.words[word]), tokens.end]);

@@ -8,7 +8,7 @@
 import { Chain } from "./chain.mjs";
 import { EngineError } from "./engine.mjs";
 
-const RUNTIME = { script: "ort.wasm.bundle.min.mjs", binary: "ort-wasm-simd-threaded.wasm" };
+const RUNTIME = { script: "ort.wasm.min.mjs", binary: "ort-wasm-simd-threaded.wasm" };
 
 let chain;
 let queue = Promise.resolve();
