@@ -1,5 +1,6 @@
 """The exported model, a local server for it, and a page in a headless Chromium that reaches nothing else."""
 
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -38,6 +39,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory, embedded: SplitDiffusion)
     shutil.copytree(RUNTIME, site / "onnxruntime")
     (site / "index.html").write_text(EMPTY_PAGE)
     return site
+
+
+@pytest.fixture(scope="session")
+def settings(exported: Path) -> dict:
+    """What `engine.json` says."""
+    return json.loads((exported / "engine" / "engine.json").read_text())
 
 
 @pytest.fixture(scope="session")
@@ -99,3 +106,11 @@ def open_page(browser: Browser) -> Iterator[Callable[[str], Page]]:
     yield open_
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(autouse=True)
+def no_problems(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a problem on its module's `page`."""
+    yield
+    if "page" in request.fixturenames:
+        assert request.getfixturevalue("page").problems == []

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from rlli_core import SplitDiffusion
+from rlli_core.diffusion.schedule import ddim_step
 from rlli_core.embedded import scenes
 from rlli_core.errors import UnsupportedPipeline
 from rlli_core.paths import DATA
@@ -56,9 +57,8 @@ def test_guidance_in_the_network_is_that_of_the_chain(embedded):
         texts = torch.cat([embedded.denoiser._embed(text) for text in ("", prompt)])
         output = unet(latent, torch.tensor([999.0]), texts, torch.tensor([embedded.guidance_scale]))
         landed = embedded.denoiser.advance(latent, [prompt], (999, 899), embedded.guidance_scale)
-    alphas = embedded.scheduler.alphas_cumprod
-    clean, noise = (alphas[t] ** 0.5 * a + s * (1 - alphas[t]) ** 0.5 * b for t, a, s, b in ((999, latent, -1, output), (999, output, 1, latent)))
-    torch.testing.assert_close(landed, alphas[899] ** 0.5 * clean + (1 - alphas[899]) ** 0.5 * noise, atol=1e-5, rtol=0)
+    expected = ddim_step(embedded.scheduler, output, latent, 999, 899)
+    torch.testing.assert_close(landed, expected, atol=1e-5, rtol=0)
 
 
 def test_files_are_small_and_of_no_machine(engine):

@@ -127,22 +127,21 @@ export class Chain {
 
   /** A latent on its way, decoded where it stands; where no step was shared it is only noise, shown as grey. */
   #picture(latent, plan) {
-    if (plan.server.length) return this.#decode(latent);
-    const [width, height] = this.settings.image_size;
-    return this.#image((_, pixel) => (pixel % 4 === 3 ? 255 : GREY), width, height);
+    return plan.server.length ? this.#decode(latent) : this.#image(() => GREY);
   }
 
   /** @returns {Promise<ImageData>} */
   async #decode(latent) {
     const inputs = { latent: this.#tensor(latent, this.settings.latent_shape) };
-    const values = await this.#compute(this.sessions.decoder, inputs);
+    const values = await this.#compute(this.sessions.decoder, inputs); // three planes, in [0, 1]
     const [width, height] = this.settings.image_size;
-    const [pixels, plane] = [255, width * height];
-    return this.#image((_, i) => (i % 4 === 3 ? 255 : pixels * values[(i % 4) * plane + (i >> 2)]), width, height);
+    return this.#image((pixel, channel) => 255 * values[channel * width * height + pixel]);
   }
 
-  #image(channel, width, height) {
-    const rgba = Uint8ClampedArray.from({ length: 4 * width * height }, channel); // rounds as numpy does
+  #image(colour) {
+    const [width, height] = this.settings.image_size;
+    const rgba = new Uint8ClampedArray(4 * width * height); // rounds as numpy does
+    for (let i = 0; i < rgba.length; i++) rgba[i] = i % 4 === 3 ? 255 : colour(i >> 2, i % 4);
     return new ImageData(rgba, width, height);
   }
 

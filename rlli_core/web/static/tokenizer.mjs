@@ -35,7 +35,9 @@ export function tokenize(prompt, tokens) {
   }
   const most = tokens.length - 2;
   if (words.length > most) {
-    throw new EngineError(`The prompt “${prompt}” has ${words.length} words: at most ${most} are allowed, commas included.`);
+    throw new EngineError(
+      `The prompt “${prompt}” has ${words.length} words: at most ${most} are allowed, commas included.`,
+    );
   }
   const sequence = new Int32Array(tokens.length).fill(tokens.pad);
   sequence.set([tokens.start, ...words.map((word) => tokens.words[word]), tokens.end]);

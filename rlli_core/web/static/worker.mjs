@@ -14,7 +14,7 @@ let chain;
 let queue = Promise.resolve();
 const cancelled = new Set();
 
-/** Fetch files whose sizes are known, one promise each; `onBytes` is called with the bytes of every piece. */
+/** Fetch one file; `onBytes` is called with the number of bytes of every piece that arrives. */
 async function download(address, onBytes) {
   let response;
   try {
