@@ -15,6 +15,7 @@ from rlli_core import SplitDiffusion
 from rlli_core.web.export import RUNTIME, export
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+PATIENCE_MS = 120_000  # a busy machine takes its time
 EMPTY_PAGE = '<!doctype html><html lang="en"><title>test</title><link rel="icon" href="data:,"></html>'
 
 
@@ -70,7 +71,7 @@ def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium here: install the package chromium (on Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE_MS)
         yield browser
         browser.close()
 
@@ -100,7 +101,7 @@ def open_page(browser: Browser) -> Iterator[Callable[[str], Page]]:
         context.route("**/*", let_home_through)
         page.on("console", lambda message: message.type == "error" and page.problems.append(message.text))
         page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.goto(address)
+        page.goto(address, timeout=PATIENCE_MS)
         return page
 
     yield open_

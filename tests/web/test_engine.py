@@ -184,6 +184,19 @@ LOAD = """async ([before, base]) => {
 }"""
 
 
+def test_a_closed_engine_fails_the_run_under_way(exported, serve, open_page):
+    page = open_page(serve(exported) + "/index.html")
+    said = page.evaluate(
+        """async (request) => {
+            const { Engine } = await import("/engine/engine.mjs");
+            const engine = await Engine.load(new URL("engine/", location));
+            return engine.run({ ...request, onStep: () => engine.close() }).catch((error) => error.message);
+        }""",
+        request_of(TIGER, [DOG], 3, [5], [0.0], 0),
+    )
+    assert said == "The engine was closed." and page.problems == []
+
+
 @pytest.mark.parametrize(
     ("before", "base", "message"),
     [

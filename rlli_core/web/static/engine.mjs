@@ -40,6 +40,8 @@ export class EngineError extends Error {
  */
 
 export class Engine {
+  /** @type {object} the content of engine.json */
+  settings;
   #worker;
   #runs = new Map();
   #last = 0;
@@ -84,6 +86,7 @@ export class Engine {
       throw error;
     });
     engine.#worker.onmessage = ({ data }) => engine.#runs.get(data.id)?.(data);
+    engine.#worker.onerror = (event) => engine.#fail(`The model stopped unexpectedly: ${event.message}`);
     return engine;
   }
 
@@ -132,8 +135,13 @@ export class Engine {
     }
   }
 
-  /** Stop the worker and free its memory; the engine is of no use afterwards. */
+  /** Stop the worker and free its memory; runs that are under way fail, and the engine is of no use afterwards. */
   close() {
     this.#worker?.terminate();
+    this.#fail("The engine was closed.");
+  }
+
+  #fail(message) {
+    for (const end of this.#runs.values()) end({ type: "failed", message });
   }
 }
