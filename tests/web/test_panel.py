@@ -1,0 +1,161 @@
+"""The explorer's panel in a browser without kernel and network: precomputed pictures first, then the model itself."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from rlli_core import Link, SplitPlan
+from rlli_core.web import atlas
+from rlli_core.web.explorer import STATIC, Explorer, module
+
+from .conftest import PATIENCE_MS
+
+PAGE = """<!doctype html><html lang="en" data-content_root="./"><title>panel</title><link rel="icon" href="data:,">
+<meta name="viewport" content="width=device-width"><style>{css}</style><body><div id="here"></div>
+<script>globalThis.config = {config};</script><script type="module">{module}
+panel.render({{ model: {{ get: () => globalThis.config }}, el: document.getElementById("here") }});</script>"""
+
+
+@pytest.fixture(scope="module")
+def site(exported, tmp_path_factory):
+    """A page with the panel, and what the built book has in _static/."""
+    folder = tmp_path_factory.mktemp("panel")
+    code = module().replace("export default { render };", "const panel = { render };")
+    config = json.dumps(Explorer().config)
+    (folder / "index.html").write_text(PAGE.format(css=(STATIC / "panel.css").read_text(), config=config, module=code))
+    for name in ("engine", "onnxruntime"):
+        shutil.copytree(exported / name, folder / "_static" / name)
+    shutil.copytree(atlas.ATLAS, folder / "_static" / "atlas")
+    (folder / "_static" / "atlas" / "atlas.js").write_text(f"globalThis.rlliAtlas = {json.dumps(atlas.read())};")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(site, serve, open_page):
+    page = open_page(f"{serve(site)}/index.html")
+    page.set_default_timeout(PATIENCE_MS)
+    return page
+
+
+def settle(page):
+    page.wait_for_function("!document.querySelector('.rlli').classList.contains('busy')", timeout=PATIENCE_MS)
+
+
+def picture(page, number):
+    """Pixels of one of the five pictures, (128, 128, 3) uint8."""
+    read = "n => Array.from(document.querySelectorAll('.rlli canvas')[n].getContext('2d').getImageData(0, 0, 128, 128).data)"
+    return np.array(page.evaluate(read, number), np.uint8).reshape(128, 128, 4)[..., :3]
+
+
+def slide(page, label, value, number=0):
+    """Move a slider to its place `value`, as dragging does."""
+    control = page.get_by_label(label, exact=False).nth(number)
+    control.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", value)
+    settle(page)
+
+
+def note(page):
+    return page.locator(".rlli .note").inner_text()
+
+
+def test_it_opens_with_pictures_scores_and_a_word_on_where_they_are_from(page):
+    settle(page)
+    assert all(np.ptp(picture(page, n)) > 100 for n in range(5))
+    assert "Worked out beforehand: t₀ = 3, t₁ = 4, t₂ = 8, bit errors 3 % and 3 %" in note(page)
+    index = atlas.read()
+    row = index["plans"]["3"].index([8, 8])
+    expected = index["groups"][0]["scores"]["0-3"][row][2][index["people"].index("GA2")] / 1000  # device 2 starts with the same wish
+    assert f"{index['people'][1]}: " in page.locator("figcaption").nth(4).inner_text()
+    page.get_by_label("wants").nth(1).fill(index["groups"][0]["prompts"][0])
+    page.get_by_label("wants").nth(1).dispatch_event("change")
+    settle(page)
+    assert f"GA2: {expected:.2f}" in page.locator("figcaption").nth(4).inner_text()
+
+
+@pytest.mark.parametrize(("label", "changed"), [("shared steps", {0, 1, 2, 3, 4}), ("own steps t₁", {2}), ("bit errors", {1, 2})])
+def test_sliders_change_the_pictures_they_are_about(page, label, changed):
+    slide(page, "bit errors", 4)
+    before = [picture(page, n) for n in range(5)]
+    slide(page, label, {"shared steps": 6, "own steps t₁": 1, "bit errors": 10}[label])
+    assert {n for n in range(5) if (picture(page, n) != before[n]).any()} == changed
+    slide(page, label, {"shared steps": 3, "own steps t₁": 3, "bit errors": 4}[label])
+    assert all((picture(page, n) == before[n]).all() for n in range(5))
+
+
+def test_a_point_between_is_named_as_the_nearest(page):
+    slide(page, "own steps t₁", 4)  # five steps
+    assert "Nearest point worked out beforehand" in note(page) and "t₁ = 4" in note(page)
+    slide(page, "own steps t₁", 3)
+
+
+def test_the_keyboard_moves_a_slider(page):
+    control = page.get_by_label("shared steps")
+    control.focus()
+    page.keyboard.press("ArrowLeft")
+    settle(page)
+    assert control.get_attribute("aria-valuetext") == "2" and "t₀ = 2" in note(page)
+    page.keyboard.press("ArrowRight")
+    settle(page)
+
+
+def test_policy_and_optimum_set_the_sliders(page):
+    for name in ("What the policy would choose", "The optimum"):
+        page.get_by_role("button", name=name).click()
+        settle(page)
+        assert page.get_by_label("own steps t₁").get_attribute("aria-valuetext") == "8"
+        assert "over its budget" not in note(page)
+    slide(page, "own steps t₁", 3)
+    slide(page, "shared steps", 3)
+    slide(page, "bit errors", 4)
+
+
+def test_words_that_were_not_worked_out_are_explained(page):
+    page.get_by_label("wants").first.fill("a zebra")
+    page.get_by_label("wants").first.dispatch_event("change")
+    settle(page)
+    assert "press “Run the model here”" in note(page)
+    page.get_by_label("wants").first.fill("a tiger in front of a bush")
+    page.get_by_label("wants").first.dispatch_event("change")
+    settle(page)
+
+
+def test_it_fits_a_phone_and_takes_the_colours_of_a_dark_page(page):
+    page.set_viewport_size({"width": 375, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth <= 375")
+    page.evaluate("document.body.style.cssText = 'background: #121212; color: #eee'")
+    for selector in (".rlli", ".rlli legend", ".rlli figcaption", ".rlli button", ".rlli input[type=text]"):
+        assert page.locator(selector).first.evaluate("e => getComputedStyle(e).color") == "rgb(238, 238, 238)", selector
+    page.evaluate("document.body.style.cssText = ''")
+    page.set_viewport_size({"width": 1100, "height": 900})
+
+
+def test_the_model_itself_runs_on_a_button_and_draws_what_python_draws(page, embedded):
+    page.get_by_role("button", name="Run the model here").click()
+    page.get_by_role("button", name="The model runs here").wait_for(timeout=PATIENCE_MS)
+    slide(page, "seed", 5)
+    assert "Computed in this browser" in note(page) and "of 16384 bits arrived wrong" in note(page)
+    plan = SplitPlan(3, (4, 8))
+    sent = embedded.server_denoise("a tiger in front of a bush", plan, 5)
+    got = Link().transmit(sent, bep=0.03, seed=5)
+    expected = np.asarray(embedded.device_denoise(got, "a tiger in front of a bush", plan, device=0))
+    # a value that lies on the edge between two levels may be sent as the other: hence the mean
+    assert np.abs(picture(page, 2).astype(int) - expected).mean() < 1
+
+
+def test_wild_dragging_ends_with_the_last_place(page):
+    control = page.get_by_label("shared steps")
+    for place in (1, 6, 2, 5, 0, 4):
+        control.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", place)
+    settle(page)
+    assert "after 4 steps" in page.locator("figcaption").first.inner_text() and "Computed in this browser" in note(page)
+
+
+def test_a_page_opened_as_a_file_has_the_pictures_and_says_how_to_get_the_model(site, open_page):
+    page = open_page(f"file://{site}/index.html")
+    settle(page)
+    assert "Worked out beforehand" in note(page)
+    page.get_by_role("button", name="Run the model here").click()
+    page.get_by_text("http.server").wait_for(timeout=PATIENCE_MS)
+    assert page.problems == []
