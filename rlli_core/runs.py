@@ -7,9 +7,7 @@ notebook whose inputs are those of its last good run is not run again, so an int
 
 import hashlib
 import json
-import math
 import multiprocessing
-import numbers as numeric
 import os
 import platform
 import resource
@@ -33,10 +31,10 @@ from .errors import InvalidArgument, RunFailed, check_integer
 from .notebooks import NOTEBOOKS, find, names, parameters_of, with_parameters
 from .paths import DATA
 from .provenance import git_commit, write_text
+from .recording import intervals as intervals, numbers_of, record as record  # notebooks take them from here
 
 RUNS = DATA.parent / "build" / "runs"
 PROFILES = ("smoke", "full")
-NUMBERS = "application/vnd.rlli.numbers+json"
 CELL_TIMEOUT_S = 3600
 _LIBRARIES = ("rlli_core", "torch", "diffusers", "transformers", "numpy", "scipy", "scikit-image", "papermill")
 
@@ -73,41 +71,6 @@ class RunRecord:
     machine: str
     git_commit: str | None
     started: str
-
-
-def record(**numbers: float) -> None:
-    """Show `numbers` as a table under the cell and attach them to it, for the run record and the claims ledger.
-
-    Args:
-        numbers: name=value; names end in their unit (`_s`, `_mwh`, `_db`) where they have one, values are finite.
-
-    Raises:
-        InvalidArgument: no number, or a value that is not one.
-    """
-    from IPython.display import display
-
-    if not numbers:
-        raise InvalidArgument("numbers", numbers, "at least one name=value")
-    for name, value in numbers.items():
-        if not isinstance(value, numeric.Real) or not math.isfinite(value):
-            raise InvalidArgument(name, value, "a finite number")
-    plain = {name: int(v) if isinstance(v, numeric.Integral) else float(v) for name, v in numbers.items()}
-    rows = "".join(f"<tr><td>{name}</td><td>{value:.6g}</td></tr>" for name, value in plain.items())
-    table = {
-        NUMBERS: plain,
-        "text/html": f"<table><thead><tr><th>number</th><th>value</th></tr></thead><tbody>{rows}</tbody></table>",
-        "text/plain": "\n".join(f"{name} = {value:.6g}" for name, value in plain.items()),
-    }
-    display(table, raw=True)
-
-
-def numbers_of(notebook: nbformat.NotebookNode) -> dict[str, float]:
-    """The named numbers in the outputs of an executed notebook."""
-    found: dict[str, float] = {}
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            found.update(output.get("data", {}).get(NUMBERS, {}))
-    return found
 
 
 def load_profile(profile: str) -> dict[str, dict]:
@@ -239,7 +202,7 @@ def _run_one(path: Path, source: nbformat.NotebookNode, folder: Path, threads: i
         git_commit=git_commit(),
         started=started,
     )
-    executed.metadata["rlli"] = {"profile": folder.name, "wall_s": round(run_record.wall_s)}
+    executed.metadata["rlli"] = _of_the_run(run_record)
     suffix = ".failed" if error else ""
     # The notebook first: a record always describes a notebook that is already there.
     write_text(folder / f"{path.stem}{suffix}.ipynb", nbformat.writes(executed) + "\n")
@@ -248,6 +211,18 @@ def _run_one(path: Path, source: nbformat.NotebookNode, folder: Path, threads: i
         for left in folder.glob(f"{path.stem}.failed.*"):
             left.unlink()
     return run_record
+
+
+def _of_the_run(run_record: RunRecord) -> dict:
+    """What an executed notebook carries of its record; the book's status page shows it."""
+    return {
+        "profile": run_record.profile,
+        "wall_s": round(run_record.wall_s),
+        "peak_memory_mib": round(run_record.peak_memory_bytes / 2**20),
+        "started": run_record.started,
+        "machine": run_record.machine,
+        "versions": run_record.versions,
+    }
 
 
 def _execute(path: Path, source: nbformat.NotebookNode, position: int) -> tuple[nbformat.NotebookNode, str | None]:
