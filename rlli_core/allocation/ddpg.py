@@ -29,6 +29,7 @@ NETWORKS = ("actor", "critic", "target")
 PROGRESS = ("done", "updates", "seconds", "rows")  # of a learner, as plain numbers
 CRITIC_SEES = ("allocation", "action")
 SHARPNESS = 4.0  # of the soft choice whose gradient stands in for that of the largest entry
+LOW_POWER_W = 2.0  # where the critic's second scale of powers turns from linear to logarithmic
 VALIDATION_SEED = 1_000_003  # of the states of the learning curve; training draws from other streams
 
 
@@ -55,7 +56,7 @@ class Training:
     warmup: int = 2_000
     batch: int = 256
     hidden: int = 128
-    lr: float = 1e-3
+    lr: float = 3e-3
     denoising_steps: int = 5
     exploration: tuple[float, float] = (0.5, 0.1)
     tau: float = 0.005
@@ -207,7 +208,7 @@ class Learner:
             torch.manual_seed(seed)
             steps = training.denoising_steps if algorithm == "g-ddpg" else 0
             self.actor, self.target = (_actor(service, hidden, steps) for _ in range(2))
-            self.critic = Critic(seen, acts, hidden)
+            self.critic = Critic(seen, acts + (service.config.users if training.critic_sees == "allocation" else 0), hidden)
         self.target.load_state_dict(self.actor.state_dict())
         self.optimisers = [torch.optim.Adam(net.parameters(), training.lr, fused=True) for net in (self.actor, self.critic)]
         size = training.interactions + training.collect
@@ -262,17 +263,18 @@ class Learner:
     def shown(self, actions: torch.Tensor) -> torch.Tensor:
         """Actions (B, m) as the critic sees them: of each choice of steps, 1 at the largest entry and -1 elsewhere.
 
-        The gradient is that of a soft choice (a straight-through estimator), so an actor learns which entry to raise.
+        Powers stand there twice, as they are and on a scale that is logarithmic from a few watts on. The gradient through a
+        choice is that of a soft one (a straight-through estimator), so an actor learns which entry to raise.
         """
         if self.training.critic_sees == "action":
             return actions
         c = self.service.config
-        powers, *choices = actions.split([c.users, c.max_shared_steps, *[c.max_device_steps] * c.users], 1)
-        seen = [powers]
-        for choice in choices:
-            soft = (SHARPNESS * choice).softmax(1)
-            hard = torch.zeros_like(soft).scatter_(1, choice.argmax(1, keepdim=True), 1.0)
-            seen.append(2 * (hard + soft - soft.detach()) - 1)
+        powers, shared, device = actions.split([c.users, c.max_shared_steps, c.users * c.max_device_steps], 1)
+        seen = [powers, torch.log10(1 + (powers + 1) / 2 * c.max_power_w / LOW_POWER_W)]
+        for choice in (shared[:, None], device.unflatten(1, (c.users, c.max_device_steps))):
+            soft = (SHARPNESS * choice).softmax(2)
+            hard = torch.zeros_like(soft).scatter_(2, choice.argmax(2, keepdim=True), 1.0)
+            seen.append((2 * (hard + soft - soft.detach()) - 1).flatten(1))
         return torch.cat(seen, 1)
 
     def crossed(self, before: int) -> bool:

@@ -41,6 +41,9 @@ ABLATIONS = {
     "g-ddpg, D = 10": ("g-ddpg", {"denoising_steps": 10}),
     "g-ddpg, critic sees action": ("g-ddpg", {"critic_sees": "action"}),
     "ddpg, critic sees action": ("ddpg", {"critic_sees": "action"}),
+    "g-ddpg, no restraint": ("g-ddpg", {"restraint": 0.0}),
+    "g-ddpg, rate 1e-3": ("g-ddpg", {"lr": 1e-3}),
+    "ddpg, rate 1e-3": ("ddpg", {"lr": 1e-3}),
     "g-ddpg, rate 1e-4": ("g-ddpg", {"lr": 1e-4}),
     "ddpg, rate 1e-4": ("ddpg", {"lr": 1e-4}),
 }

@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from rlli_core.allocation import Policy, Service, ServiceConfig, train
 from rlli_core.allocation.actors import Critic, DiffusionActor, PlainActor
-from rlli_core.allocation.ddpg import ALGORITHMS, Learner, Training
+from rlli_core.allocation.ddpg import ALGORITHMS, LOW_POWER_W, Learner, Training
 from rlli_core.allocation.study import train_library
 from rlli_core.errors import InvalidArgument, ModelNotFound
 
@@ -41,8 +41,8 @@ def test_actors_give_actions_and_the_diffusion_chain_shows_its_steps():
         made = actor(state, actor.noise(5, source))
         assert made.shape == (5, 4) and made.abs().max() <= 1
         assert torch.equal(actor(state), actor(state))
-    chain = actor.chain(state, actor.noise(5, source))
-    assert len(chain) == 4 and all(step.shape == (5, 4) for step in chain)
+    chain, drives = actor.chain(state, actor.noise(5, source))
+    assert chain.shape == (4, 5, 4) and drives.shape == (3, 5, 4)
     assert Critic(7, 4, 16)(state, made).shape == (5, 2)
 
 
@@ -71,11 +71,28 @@ def test_the_critic_sees_the_steps_and_the_actor_feels_which_entry_to_raise(serv
     actions = torch.rand(6, 37, generator=torch.Generator().manual_seed(0)) * 2 - 1
     actions.requires_grad_(True)
     shown = learner.shown(actions)
-    encoded = service.encode(service.decode(actions.detach().numpy()))
-    assert np.allclose(shown.detach().numpy(), encoded, atol=1e-6)
-    shown[:, 5].sum().backward()  # to have more of t0 = 3
+    decoded = service.decode(actions.detach().numpy())
+    plain = shown[:, [0, 1, 2, *range(6, 40)]]
+    assert np.allclose(plain.detach().numpy(), service.encode(decoded), atol=1e-6)
+    assert np.allclose(shown[:, 3:6].detach().numpy(), np.log10(1 + decoded.power_w / LOW_POWER_W), atol=1e-5)
+    plain[:, 5].sum().backward()  # to have more of t0 = 3
     assert (actions.grad[:, 5] > 0).all() and (actions.grad[:, 3:13].sum(1).abs() < 1e-5).all()
     assert Learner("ddpg", service, Training(**SHORT, critic_sees="action"), 0).shown(actions) is actions
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_an_actor_driven_to_the_end_of_its_scale_comes_back(service, algorithm):
+    """At a drive of -14 the slope of tanh is 0 in float32: without the restraint nothing pulls."""
+    pull = {}
+    for restraint in (0.0, 1e-3):
+        learner = Learner(algorithm, service, Training(**SHORT, restraint=restraint), 0)
+        with torch.no_grad():
+            learner.actor.net[-1].weight[:3] = 0.0
+            learner.actor.net[-1].bias[:3] = -14.0
+        learner.collect()
+        learner.update(torch.arange(8))
+        pull[restraint] = -learner.actor.net[-1].bias.grad[:3]
+    assert (pull[0.0].abs() < 1e-8).all() and (pull[1e-3] > 1e-6).all()
 
 
 @pytest.mark.parametrize("algorithm", ["td3", "sac", "sb3-ddpg"])

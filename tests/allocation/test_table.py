@@ -6,6 +6,7 @@ import pytest
 from rlli_core.allocation import table
 from rlli_core.allocation.table import TableQoE
 from rlli_core.errors import InvalidArgument, ModelNotFound
+from rlli_core.records import Allocation, States
 
 
 def truth(shared, device, root, traits):
@@ -33,6 +34,26 @@ def test_it_gives_back_what_was_gathered_and_what_lies_between(made):
         # the mean over seeds is read, and between two BEPs the square root of the BEP is the straight axis
         assert source.lookup(2, 1, traits, shared, device, bep) == pytest.approx(truth(shared, device, np.sqrt(bep), traits), abs=1e-3)
     assert source.lookup(2, 1, traits, 0, 5, 0.4) == pytest.approx(truth(0, 5, 0, traits), abs=1e-3)  # unshared: nothing is sent
+
+
+def test_a_short_chain_beside_a_long_one_is_looked_up_where_its_own_grid_leaves_as_much(made):
+    """M of t0 + M steps are left of what the server sends; a grid of the device's own leaves t_k of t0' + t_k."""
+    source = TableQoE.load(made)
+    states = States(np.array([[2, 1, 1]]), np.full((1, 3, 5), 0.5), *[np.ones(1)] * 2, np.ones((1, 3)), np.zeros(1))
+    bep = np.full((1, 3), 0.1)
+    found = source.qoe(states, Allocation(np.array([4]), np.array([[8, 4, 2]]), np.ones((1, 3))), bep)[0]
+    assert found == pytest.approx([truth(4, 8, 0.1**0.5, states.personas[0, 0]), truth(2, 4, 0.1**0.5, states.personas[0, 0]),
+                                   truth(1, 2, 0.1**0.5, states.personas[0, 0])], abs=1e-3)  # fmt: skip
+    alone = source.qoe(states, Allocation(np.array([4]), np.array([[4, 4, 4]]), np.ones((1, 3))), bep, np.array([8]))[0]
+    assert alone[1] == pytest.approx(found[1])  # asked by itself, with the longest chain named
+
+
+def test_between_lattice_points_the_curve_over_bit_errors_has_no_corners_and_never_turns_back():
+    falling = np.linspace(1, 0, 6)[:, None] * np.ones((1, 7, 5, 1, 16))
+    path = table._fits(falling, np.ones((1, 5, 16)))[0][0, 1, 1, :, 0]
+    slopes = np.diff(path) / np.diff(table.ROOTS)
+    straight = np.abs(np.diff(np.diff(falling[0, 0, 0, :, 0]) / np.diff(np.sqrt(table.BEPS)))).max()  # turn at a corner
+    assert (slopes <= 1e-9).all() and np.abs(np.diff(slopes)).max() < 0.75 * straight
 
 
 def test_training_and_held_out_groups_are_kept_apart(made):
