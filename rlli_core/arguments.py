@@ -101,7 +101,7 @@ def parser(about: str, commands: Mapping[str, Callable[[argparse.Namespace], int
     whose = "whose latest runs count; where there is none, the committed notebook does (default: smoke)"
     sub.add_argument("--profile", choices=runs.PROFILES, default="smoke", help=whose)
     sub.add_argument("--json", action="store_true", help="the whole ledger with checks, limits, seeds and verdicts")
-    page = "compare with the numbers on this page (default: book/claims.md)"
+    page = "compare with the numbers on this page (default: book/claims.md; after make book, build/site/book/claims.md)"
     sub.add_argument("--page", type=Path, default=pages.BOOK / "claims.md", help=page)
     sub.add_argument(
         "--write", nargs="?", type=Path, const=pages.BOOK, metavar="FOLDER",

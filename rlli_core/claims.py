@@ -244,10 +244,12 @@ def judge(claim: Claim, sources: Mapping[str, Source]) -> Finding:
     """Compute the checks of `claim` from the numbers of each notebook.
 
     Raises:
-        LedgerError: a number that is needed was not recorded, and it is not one that needs a GPU.
+        LedgerError: no such notebook, or a number that is needed was not recorded and is not one that needs a GPU.
     """
     results = []
     for check in claim.checks:
+        if check.notebook not in sources:
+            raise LedgerError(f"{check.id}: there is no notebook {check.notebook!r} among {', '.join(sources)}")
         numbers = sources[check.notebook].numbers
         if check.gpu and not names_in(check.value) <= set(numbers):
             results.append(Result(check))

@@ -12,7 +12,7 @@ import yaml
 
 from . import notebooks, runs
 from .claims import SYMBOLS, Figure, Finding, Ledger, Result, Source, findings, show
-from .errors import LedgerError
+from .errors import InvalidArgument, LedgerError
 from .paths import DATA
 from .provenance import write_text
 
@@ -47,6 +47,8 @@ def generated(ledger: Ledger, sources: Mapping[str, Source]) -> dict[str, str]:
 
 def filled(path: Path, text: str) -> str:
     """The page at `path` with `text` between its two comments."""
+    if not path.is_file():
+        raise InvalidArgument("folder", str(path.parent), "one with claims.md, figure_map.md and status.md, such as book")
     page = path.read_text()
     if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
         raise LedgerError(f"{path} needs one line {BEGIN!r} and after it one line {END!r}: what is between them is generated")
@@ -64,7 +66,8 @@ def claims_page(found: Sequence[Finding]) -> str:
 
 def figure_table(figures: Sequence[Figure], found: Sequence[Finding]) -> str:
     """Each figure of the paper with page, verdicts and slider."""
-    verdicts = {f.claim.id: f"[{f.claim.id}](claims.md#{f.claim.id.lower()}) {_verdict(f)}" for f in found}
+    kept = str.maketrans(" ", "\N{NO-BREAK SPACE}")  # a verdict stays on one line of its narrow column
+    verdicts = {f.claim.id: f"[{f.claim.id}](claims.md#{f.claim.id.lower()}) {_verdict(f)}".translate(kept) for f in found}
     rows = []
     for figure in figures:
         pages = ", ".join(_link(name) for name in figure.pages) + (f"; {figure.note}" if figure.note else "")
@@ -84,9 +87,9 @@ def status_page(figures: Sequence[Figure], sources: Mapping[str, Source]) -> str
         minutes = f"{about['wall_s'] / 60:.1f} min" if about.get("wall_s", 0) >= 100 else f"{about.get('wall_s', 0):.0f} s"
         memory = f"{about['peak_memory_mib'] / 1024:.1f} GiB" if "peak_memory_mib" in about else "–"
         made = str(setups.index(setup) + 1) if setup[0] else "–"
-        shown = ", ".join(figure.paper for figure in figures if name in figure.pages)
+        shown = ", ".join(figure.paper.removeprefix("Fig. ") for figure in figures if name in figure.pages)
         rows.append([_link(name), shown, minutes, memory, str(about.get("started", "–"))[:10], source.profile, made])
-    head = ["Notebook", "Figure", "Run time", "Peak memory", "Date", "Profile", "Made on"]
+    head = ["Notebook", "Figures", "Run time", "Peak memory", "Date", "Profile", "Made on"]
     lines = [
         f"{k}. {machine}; " + ", ".join(f"{name} {version}" for name, version in versions)
         for k, (machine, versions) in enumerate(setups, start=1)

@@ -50,6 +50,11 @@ def test_a_missing_number_is_no_verdict():
         claims.judge(claim(HOLDS, {"value": "a + c", "at_least": 1}), source())
 
 
+def test_a_notebook_that_is_not_there_is_named():
+    with pytest.raises(LedgerError, match="'fig01_sum' among fig02_sum"):
+        claims.judge(claim(HOLDS), source(name="fig02_sum"))
+
+
 @pytest.mark.parametrize(
     ("limits", "holds", "clear"),
     [

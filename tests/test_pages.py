@@ -5,7 +5,7 @@ import re
 import pytest
 
 from rlli_core import claims, notebooks, pages
-from rlli_core.errors import LedgerError
+from rlli_core.errors import InvalidArgument, LedgerError
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_status_shows_what_a_run_noted_and_a_dash_for_what_it_did_not(ledger):
     new = claims.Source("fig09_steps", {}, "full", {}, {}, "latest run", about)
     old = claims.Source("channel", {}, "smoke", {}, {}, "committed notebook", {"wall_s": 150})
     text = pages.status_page(ledger.figures, {"fig09_steps": new, "channel": old})
-    assert "| Fig. 9 | 75 s | 0.5 GiB | 2026-01-02 | full | 1 |" in text and "1. M; torch 2" in text
+    assert "| 9 | 75 s | 0.5 GiB | 2026-01-02 | full | 1 |" in text and "1. M; torch 2" in text
     assert "| 2.5 min | – | – | smoke | – |" in text and "A dash" in text
 
 
@@ -110,6 +110,11 @@ def test_writing_replaces_only_what_is_between_the_comments(tmp_path, ledger, co
     assert pages.write(tmp_path, ledger, committed) == []
     (tmp_path / "status.md").write_text("# No comments\n")
     with pytest.raises(LedgerError, match="generated"):
+        pages.write(tmp_path, ledger, committed)
+
+
+def test_a_folder_without_the_pages_is_refused(tmp_path, ledger, committed):
+    with pytest.raises(InvalidArgument, match="figure_map.md"):
         pages.write(tmp_path, ledger, committed)
 
 
