@@ -248,3 +248,17 @@ def agreement_scatter(taught: pd.DataFrame, learnt: pd.DataFrame) -> Axes:
     ax.set(xlabel="trait model", ylabel="agent", xlim=(0, 1), ylim=(0, 1))
     ax.legend(title=None, fontsize=7, loc="upper left")
     return ax
+
+
+def slider_effects(scores: pd.DataFrame) -> np.ndarray:
+    """Mean score along each slider of the explorer, a line for each person, from the rows of `web.atlas.scores`."""
+    beside = scores[(scores.shared_steps > 0) & (scores.longest == scores.longest.max())]
+    wants = np.where(beside.prompt == beside.group, "the server's picture", "another one")
+    beside = beside.assign(wants=wants, percent=100 * beside.bep)
+    axes = canvas(3, 3.6, sharey=True)
+    panels = [("shared_steps", "shared steps $t_0$"), ("device_steps", "own steps $t_k$"), ("percent", "bit errors (%)")]
+    for ax, (column, label) in zip(axes, panels):
+        sns.lineplot(beside, x=column, y="score", hue="person", style="wants", markers=True, seed=0, ax=ax, legend=ax is axes[0])
+        ax.set(xlabel=label, ylabel="mean score Q", ylim=(0, 1))
+    axes[0].legend(title=None, fontsize=7, ncols=2)
+    return axes

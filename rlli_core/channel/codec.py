@@ -26,7 +26,7 @@ _MAGIC = b"RLLI"
 _FIXED = struct.Struct("<4sBBBffhI")  # magic, format, bits, dimensions, low, high, plan's devices, plan's shared steps
 _NO_PLAN, _PLAIN_PLAN = -1, 0  # device counts that mean: no plan; device_steps given as one int, not as a sequence
 _BLOCK = 1 << 16  # values or bytes worked on at a time: temporaries stay in the processor's cache
-_STREAM = zlib.crc32(b"channel.flips")  # keeps these draws apart from other stages given the same seed
+FLIP_STREAM = zlib.crc32(b"channel.flips")  # keeps these draws apart from other stages given the same seed
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def flip_bits(payload: bytes, bep: float, seed: int) -> bytes:
         Bytes received, as many as were sent.
     """
     bep = check_number("bep", bep, 0.0, 0.5)
-    rng = np.random.default_rng((check_integer("seed", seed, 0), _STREAM))
+    rng = np.random.default_rng((check_integer("seed", seed, 0), FLIP_STREAM))
     received = np.frombuffer(payload, np.uint8).copy()
     if bep == 0:
         return received.tobytes()

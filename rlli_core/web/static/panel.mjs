@@ -1,0 +1,213 @@
+// The explorer's panel. One module for JupyterLab, where a kernel answers, and for the built page, where precomputed
+// pictures answer and, on a button, the model itself in the reader's browser.
+import { kernelSource, pageSource } from "./sources.mjs";
+
+const PLACES = ["sent", "received-0", "image-0", "received-1", "image-1"];
+
+/** Make an element with properties and children. */
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/** A labelled slider over `values`; `show` turns a value into the text beside it. */
+function slider(text, values, show, changed) {
+  const input = make("input", { type: "range", min: 0, max: values.length - 1, step: 1 });
+  const beside = make("output");
+  const tell = () => {
+    beside.textContent = show(values[input.value]);
+    input.setAttribute("aria-valuetext", beside.textContent);
+  };
+  input.addEventListener("input", () => (tell(), changed()));
+  return {
+    element: make("label", {}, make("span", { textContent: text }), input, beside),
+    get: () => values[input.value],
+    set: (value) => {
+      const near = values.map((v) => Math.abs(v - value));
+      input.value = near.indexOf(Math.min(...near));
+      tell();
+    },
+    tell,
+  };
+}
+
+/** A labelled text field that suggests `options`, or a choice among them if `closed`. */
+function field(text, options, changed, closed = false) {
+  const input = closed ? make("select") : make("input", { type: "text", autocomplete: "off", spellcheck: false });
+  const element = make("label", { className: "text" }, make("span", { textContent: text }), input);
+  let list = input;
+  if (!closed) {
+    list = make("datalist", { id: `rlli-${Math.random().toString(36).slice(2)}` });
+    input.setAttribute("list", list.id);
+    element.append(list);
+  }
+  const suggest = (some) => list.replaceChildren(...some.map((o) => make("option", { value: o, textContent: o })));
+  suggest(options);
+  input.addEventListener(closed ? "input" : "change", () => changed(input.value));
+  return { element, suggest, get: () => input.value.trim(), set: (value) => (input.value = value) };
+}
+
+/** Transmit power in watts at which BPSK errs with probability `bep` on a channel of linear gain `gain`; for eq. (24). */
+function powerFor(bep, gain, config) {
+  let [low, high] = [0, config.maxPower];
+  for (let i = 0; i < 50; i++) {
+    const middle = (low + high) / 2;
+    if (bepAt(middle, gain, config) > bep) low = middle;
+    else high = middle;
+  }
+  return high;
+}
+
+/** Bit error probability of BPSK at a power in watts. */
+function bepAt(power, gain, config) {
+  return 0.5 * erfc(Math.sqrt(power * config.snrPerWatt * gain));
+}
+
+/** Complementary error function for x >= 0 (Numerical Recipes' Chebyshev fit, relative error below 1.2e-7). */
+function erfc(x) {
+  const t = 1 / (1 + x / 2);
+  const terms = [-1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587,
+    -0.82215223, 0.17087277];
+  return t * Math.exp(-x * x + terms.reduceRight((sum, term) => sum * t + term, 0));
+}
+
+function render({ model, el }) {
+  const config = model.get("config");
+  const source = document.documentElement.dataset.content_root === undefined ? kernelSource(model) : pageSource(config);
+  const percent = (value) => `${(100 * value).toFixed(value && value < 0.1 ? 1 : 0)} %`;
+  const counts = (low, high) => Array.from({ length: high - low + 1 }, (_, i) => low + i);
+  let latest = null;
+
+  const group = field("prompts", config.groups.map((g) => g.join(" · ")), (text) => choose(text), true);
+  const server = field("server's prompt", [], refresh);
+  const shared = slider("shared steps t₀", counts(0, config.maxShared), String, refresh);
+  const channel = slider("channel gain", config.gainsDb, (g) => `${g} dB`, refresh);
+  const seed = slider("seed", counts(0, 99), String, refresh);
+  const users = [0, 1].map((k) => ({
+    prompt: field("wants", [], refresh),
+    steps: slider(`own steps t${"₁₂"[k]}`, counts(1, config.maxDevice), String, refresh),
+    bep: slider("bit errors", config.beps, percent, refresh),
+    person: field("judged as", config.people, refresh, true),
+  }));
+  const pictures = Object.fromEntries(PLACES.map((place) => {
+    const canvas = make("canvas", { width: 128, height: 128 });
+    canvas.setAttribute("role", "img");
+    return [place, { canvas, caption: make("figcaption") }];
+  }));
+  const note = make("p", { className: "note" });
+  note.setAttribute("aria-live", "polite");
+  const bar = make("progress", { max: 1, value: 0 });
+  const buttons = {
+    policy: make("button", { type: "button", textContent: "What the policy would choose" }),
+    optimum: make("button", { type: "button", textContent: "The optimum" }),
+    run: make("button", { type: "button", textContent: "Run the model here" }),
+  };
+  const box = make("div", { className: "rlli" },
+    make("fieldset", {}, make("legend", { textContent: "Edge server" }), group.element, server.element, shared.element,
+      channel.element, seed.element),
+    make("div", { className: "users" }, ...users.map((user, k) =>
+      make("fieldset", {}, make("legend", { textContent: `Device ${k + 1}` }), user.prompt.element, user.steps.element,
+        user.bep.element, user.person.element))),
+    make("div", { className: "buttons" }, ...Object.values(buttons)),
+    bar,
+    make("div", { className: "pictures" }, ...PLACES.map((p) => make("figure", {}, pictures[p].canvas, pictures[p].caption))),
+    note);
+
+  const read = () => ({
+    group: config.groups.findIndex((g) => g.join(" · ") === group.get()),
+    server: server.get(), shared: shared.get(), gain: channel.get(), seed: seed.get(),
+    users: users.map((u) => ({ prompt: u.prompt.get(), steps: u.steps.get(), bep: u.bep.get(), person: u.person.get() })),
+  });
+
+  function choose(text) {
+    const prompts = config.groups.find((g) => g.join(" · ") === text);
+    [server, ...users.map((u) => u.prompt)].forEach((f, i) => (f.suggest(prompts), f.set(prompts[Math.max(0, i - 1)])));
+    refresh();
+  }
+
+  function draw(place, picture, text) {
+    const { canvas, caption } = pictures[place];
+    const context = canvas.getContext("2d");
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    if (picture instanceof ImageData) context.putImageData(picture, 0, 0);
+    else if (picture) {
+      const { image, x, y, side = 128 } = picture;
+      context.drawImage(image, x, y, side, side, 0, 0, canvas.width, canvas.height);
+    }
+    canvas.setAttribute("aria-label", text.replace(/<[^>]*>/g, " "));
+    caption.innerHTML = text;
+  }
+
+  function energy(state) {
+    if (!state.shared) return "Nothing is shared and nothing is sent.";
+    const powers = state.users.map((u) => powerFor(u.bep, 10 ** (state.gain / 10), config));
+    const total = config.serverStep * state.shared + config.powerWeight * (powers[0] + powers[1]);
+    const watts = powers.map((p) => `${p.toFixed(0)} W (${(10 * Math.log10(Math.max(p, 1e-3))).toFixed(0)} dBW)`).join(" and ");
+    const over = total > config.serverBudget + 0.05;
+    return `These error rates take ${watts}; the server spends <span class="${over ? "over" : ""}">${total.toFixed(1)} of `
+      + `${config.serverBudget}${over ? ", over its budget" : ""}</span>. A device spends 1 to 2 mWh a step. `
+      + `On air: ${(1e3 * config.airtime).toFixed(2)} ms.`;
+  }
+
+  async function refresh() {
+    if (latest) latest.abort();
+    const mine = (latest = new AbortController());
+    const state = read();
+    note.innerHTML = energy(state);
+    box.classList.add("busy");
+    bar.removeAttribute("value");
+    try {
+      const said = await source.run(state, {
+        signal: mine.signal,
+        progress: (part) => mine.signal.aborted || (bar.value = part),
+        draw: (place, picture, text) => mine.signal.aborted || draw(place, picture, text),
+      });
+      if (!mine.signal.aborted) note.innerHTML = `${energy(state)} ${said}`;
+    } catch (error) {
+      if (!mine.signal.aborted) note.textContent = error.message;
+    }
+    if (!mine.signal.aborted) box.classList.remove("busy");
+  }
+
+  async function take(who) {
+    try {
+      const [t0, t1, t2, p1, p2] = await source.choice(who, read());
+      shared.set(t0);
+      users.forEach((u, k) => {
+        u.steps.set([t1, t2][k]);
+        u.bep.set(bepAt([p1, p2][k], 10 ** (channel.get() / 10), config));
+      });
+      await refresh();
+    } catch (error) {
+      note.textContent = error.message;
+    }
+  }
+
+  buttons.policy.addEventListener("click", () => take("policy"));
+  buttons.optimum.addEventListener("click", () => take("optimum"));
+  buttons.run.hidden = !source.start;
+  buttons.run.addEventListener("click", async () => {
+    buttons.run.disabled = true;
+    box.classList.add("busy");
+    try {
+      await source.start((text, part) => ((note.textContent = text), (bar.value = part)));
+      buttons.run.textContent = "The model runs here";
+    } catch (error) {
+      buttons.run.disabled = false;
+      box.classList.remove("busy");
+      note.textContent = error.message;
+      return;
+    }
+    await refresh();
+  });
+  group.set(config.groups[0].join(" · "));
+  [server, ...users.map((u) => u.prompt)].forEach((f, i) => (f.suggest(config.groups[0]), f.set(config.groups[0][Math.max(0, i - 1)])));
+  [shared, channel, seed].forEach((control, i) => control.set([config.start.shared, 0, config.seed][i]));
+  users.forEach((u, k) => (u.steps.set(config.start.steps[k]), u.bep.set(config.start.bep), u.person.set(config.people[k])));
+  el.append(box);
+  refresh();
+  return () => latest && latest.abort();
+}
+
+export default { render };

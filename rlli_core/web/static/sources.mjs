@@ -1,0 +1,158 @@
+// Who answers the panel: a kernel, precomputed pictures, or the model in this browser. All have
+//   run(state, { signal, progress, draw }) -> text to show; calls draw(place, picture, caption) as pictures come
+//   choice(who, state) -> [t0, t1, t2, P1, P2] of "policy" or "optimum"
+//   start(tell), only where there is more to be had: bring the model into the browser
+
+const NOTHING = "nothing is sent";
+const score = (person, value, about = "") => `<span class="score">${person}: ${about}${value.toFixed(2)}</span>`;
+const escape = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
+const captions = (state) => ({
+  sent: state.shared ? `the server's latent after ${state.shared} steps` : NOTHING,
+  received: (k) => (state.shared ? `received by device ${k + 1}` : NOTHING),
+  image: (k) => `device ${k + 1}: ${escape(state.users[k].prompt)}`,
+});
+
+/** A Jupyter kernel: every request has a number, and a newer one makes the kernel drop the older. */
+export function kernelSource(model) {
+  const open = new Map();
+  let count = 0;
+  model.on("msg:custom", (content, buffers) => open.get(content.id)?.(content, buffers));
+  const ask = (content, signal, hear = () => {}) => new Promise((resolve, reject) => {
+    const id = ++count;
+    const end = (act) => (open.delete(id), act());
+    signal?.addEventListener("abort", () => end(() => reject(new DOMException("stale", "AbortError"))));
+    open.set(id, (answer, buffers) => {
+      if (answer.kind === "done") end(() => resolve(answer.value));
+      else if (answer.kind === "error") end(() => reject(new Error(answer.value)));
+      else hear(answer, buffers);
+    });
+    model.send({ ...content, id });
+  });
+  return {
+    choice: (who, state) => ask({ kind: "choice", who, state }),
+    run: (state, { signal, progress, draw }) => ask({ kind: "run", state }, signal, async (answer, buffers) => {
+      if (answer.kind === "progress") return progress(answer.value);
+      const image = buffers.length ? await createImageBitmap(new Blob([buffers[0]])) : null;
+      const [place, k] = answer.place.split("-");
+      const text = captions(state)[place];
+      const said = place === "image" ? `${text(+k)}<br>${score(state.users[k].person, answer.score)}` : place === "sent" ? text : text(+k);
+      draw(answer.place, image && { image, x: 0, y: 0, side: image.width }, said);
+    }),
+  };
+}
+
+/** The built page: pictures from the atlas until `start` has brought the model into the browser. */
+export function pageSource(config) {
+  const root = new URL(`${document.documentElement.dataset.content_root}_static/`, document.baseURI);
+  const sheets = new Map();
+  let atlas, engine;
+
+  const load = (tag, address, key = "src") => new Promise((resolve, reject) => {
+    const element = Object.assign(document.createElement(tag), { [key]: new URL(address, root).href });
+    element.onload = () => resolve(element);
+    element.onerror = () => reject(new Error(`${address} did not load; build the book again with make book.`));
+    if (tag === "script") document.head.append(element);
+  });
+  const index = () => (atlas ??= load("script", "atlas/atlas.js").then(() => globalThis.rlliAtlas));
+  const sheet = (name) => {
+    if (!sheets.has(name)) sheets.set(name, load("img", `atlas/${name}.webp`));
+    return sheets.get(name);
+  };
+  const nearest = (values, value) => values.reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a));
+
+  /** Where in the atlas the state is, or nearest to it. */
+  function locate(state, all) {
+    const group = all.groups[state.group];
+    const shared = nearest(all.shared_steps, state.shared);
+    const own = state.users.map((u) => nearest(all.device_steps, u.steps));
+    const longest = Math.max(...own);
+    const beps = all.beps.slice(0, shared ? undefined : 1);
+    return { group, shared, longest, users: state.users.map((u, k) => ({
+      steps: own[k],
+      prompt: group.prompts.indexOf(u.prompt),
+      column: beps.indexOf(nearest(beps, u.bep)),
+      row: all.plans[shared].findIndex(([m, t]) => t === own[k] && (shared === 0 || m === longest)),
+    })) };
+  }
+
+  const known = (state, at) => state.server === at.group.prompts[0] && at.users.every((u) => u.prompt >= 0);
+  const scoreOf = (all, at, k, person) =>
+    at.group.scores[`${at.users[k].prompt}-${at.shared}`][at.users[k].row][at.users[k].column][all.people.indexOf(person)] / 1000;
+
+  async function fromAtlas(state, { signal, progress, draw }, all) {
+    const at = locate(state, all);
+    if (!known(state, at)) {
+      const why = state.server === at.group.prompts[0] ? "" : " and the server's is the group's first";
+      throw new Error(`Worked out beforehand are the prompts that the fields suggest${why}. For any other words press `
+        + "“Run the model here”.");
+    }
+    const name = at.group.number;
+    const [stage, ...sheetsOf] = await Promise.all([
+      at.shared ? sheet(`${name}-sent-${at.shared}`) : null, ...at.users.map((u) => sheet(`${name}-${u.prompt}-${at.shared}`)),
+    ]);
+    if (signal.aborted) return "";
+    progress(1);
+    const text = captions(state);
+    const level = 128 * all.device_steps.indexOf(at.longest);
+    draw("sent", stage && { image: stage, x: 0, y: level }, text.sent);
+    at.users.forEach((u, k) => {
+      draw(`received-${k}`, stage && { image: stage, x: 128 * u.column, y: level }, text.received(k));
+      const person = state.users[k].person;
+      draw(`image-${k}`, { image: sheetsOf[k], x: 128 * u.column, y: 128 * u.row },
+        `${text.image(k)}<br>${score(person, scoreOf(all, at, k, person))}`);
+    });
+    const rates = at.users.map((u) => `${100 * all.beps[u.column]} %`).join(" and ");
+    const same = at.shared === state.shared && at.users.every((u, k) => u.steps === state.users[k].steps
+      && (!at.shared || all.beps[u.column] === state.users[k].bep));
+    return `${same ? "Worked out beforehand" : "Nearest point worked out beforehand"}: t₀ = ${at.shared}, t₁ = ${at.users[0].steps}, `
+      + `t₂ = ${at.users[1].steps}${at.shared ? `, bit errors ${rates}` : ""}, seed ${all.seed}.`;
+  }
+
+  async function fromModel(state, { signal, progress, draw }, all) {
+    const made = await engine.run({
+      serverPrompt: state.server, devicePrompts: state.users.map((u) => u.prompt), sharedSteps: state.shared,
+      deviceSteps: state.users.map((u) => u.steps), beps: state.users.map((u) => u.bep), seed: state.seed, signal,
+      onStep: ({ step, steps }) => progress(step / steps),
+    });
+    const at = locate(state, all), text = captions(state);
+    draw("sent", state.shared ? made.sent.image : null, text.sent);
+    made.devices.forEach((device, k) => {
+      draw(`received-${k}`, state.shared ? device.received.image : null, text.received(k));
+      const person = state.users[k].person;
+      draw(`image-${k}`, device.image, `${text.image(k)}<br>`
+        + (known(state, at) ? score(person, scoreOf(all, at, k, person), "about ") : "no agent here"));
+    });
+    const flips = `; ${made.devices.map((d) => d.flippedBits).join(" and ")} of ${made.devices[0].payloadBits} bits arrived wrong`;
+    return `Computed in this browser in ${(made.milliseconds / 1000).toFixed(1)} s${state.shared ? flips : ""}. `
+      + "The agent does not run here: a score is that of the nearest point worked out beforehand.";
+  }
+
+  return {
+    async start(tell) {
+      if (location.protocol === "file:") {
+        throw new Error("A browser does not let a page opened as a file load the model. Serve the book, for example with "
+          + "python -m http.server -d build/html, and open http://localhost:8000; the precomputed pictures work either way.");
+      }
+      const { Engine } = await import(new URL("engine/engine.mjs", root).href);
+      engine = await Engine.load(new URL("engine/", root).href, {
+        onProgress: (loaded, size) => tell(`Loading the model: ${(loaded / 1e6).toFixed(0)} of ${(size / 1e6).toFixed(0)} MB`, loaded / size),
+      });
+    },
+    async choice(who, state) {
+      const all = await index();
+      const at = locate(state, all);
+      const people = state.users.map((u) => all.people.indexOf(u.person));
+      const key = [...at.users.map((u) => u.prompt), ...people, all.gains_db.indexOf(nearest(all.gains_db, state.gain))].join("-");
+      const found = at.group[who][key];
+      if (!found) throw new Error("Policy and optimum know the prompts that the fields suggest.");
+      return found;
+    },
+    async run(state, answer) {
+      const all = await index();
+      if (!engine && state.seed !== all.seed) {
+        throw new Error(`Worked out beforehand is seed ${all.seed}. For another press “Run the model here”.`);
+      }
+      return (engine ? fromModel : fromAtlas)(state, answer, all);
+    },
+  };
+}
