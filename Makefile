@@ -20,6 +20,7 @@ book: $(READY)
 	mkdir -p build/site/notebooks
 	cp -R _config.yml book build/site/
 	cp build/runs/$(PROFILE)/*.ipynb build/site/notebooks/
+	$(BIN)/rlli claims --profile $(PROFILE) --write build/site/book
 	$(BIN)/python -m rlli_core.web.site build/web
 	cp -R build/web build/site/web
 	cd build/site && ../../$(BIN)/jupyter-book build . --toc book/_toc.yml --path-output ../sphinx -W -n --keep-going
@@ -33,9 +34,10 @@ test: $(READY)
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
 
-# Execute the committed notebooks again and write them back with their outputs.
+# Execute the committed notebooks again and write them back with their outputs, and the pages that show their numbers.
 notebooks: $(READY)
 	$(BIN)/rlli run --all --profile smoke --write-back
+	$(BIN)/rlli claims --write
 
 checksums: $(READY)
 	$(BIN)/rlli models --write-checksums

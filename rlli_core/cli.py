@@ -1,7 +1,11 @@
-"""The command line, `rlli`. Exit status: 0 when it did the work, 1 when that failed, 2 for a bad argument."""
+# PYTHON_ARGCOMPLETE_OK
+"""Run the notebooks of this book, see what they measured, and check it against the paper.
+
+Exit status: 0 when the command did its work, 1 when that failed, 2 for a bad argument (with what is allowed).
+"""
 
 import argparse
-import ast
+import json
 import os
 import platform
 import re
@@ -11,7 +15,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from . import checksums, notebooks, runs
+from . import arguments, checksums, claims, notebooks, pages, runs, sweeps
+from .bench import bench
 from .errors import InvalidArgument, RlliError, RunFailed
 from .paths import DATA
 
@@ -22,9 +27,13 @@ EXTERNAL_MODELS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    args = _parser().parse_args(arguments)
+    parser = arguments.parser(__doc__, _COMMANDS)
+    args = parser.parse_args(given)
+    if "command" not in args:
+        parser.print_help(sys.stderr)
+        return 2
     try:
         return args.command(args)
     except RlliError as error:
@@ -88,6 +97,55 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def sweep(args: argparse.Namespace) -> int:
+    """Execute one notebook for every combination of some parameters; prints the numbers and writes them as CSV."""
+    grid = dict(args.grid)
+    if len(grid) < len(args.grid):
+        raise InvalidArgument("--grid", [name for name, _ in args.grid], "each parameter once, with all its values")
+    try:
+        table, written = sweeps.sweep(args.name, grid, args.profile, dict(args.parameter))
+    except RunFailed as failure:
+        print(f"rlli: {failure}", file=sys.stderr)
+        return 2 if "InvalidArgument" in str(failure) else 1
+    print(table.T.to_string(header=False))
+    print(f"written to {written}")
+    return 0
+
+
+def show_claims(args: argparse.Namespace) -> int:
+    """What the paper claims, what was measured, and the verdict; exits with 1 where the book's page says otherwise."""
+    ledger = claims.read()
+    if args.write:
+        # The committed pages show the committed notebooks; the pages of a book that is being built, what it was built from.
+        sources = claims.committed() if args.write.resolve() == pages.BOOK else claims.latest(args.profile)
+        for path in pages.write(args.write, ledger, sources):
+            print(f"wrote {path}")
+        return 0
+    if not args.page.is_file():
+        raise InvalidArgument("--page", str(args.page), "the claims page of a book, such as book/claims.md")
+    found = claims.findings(ledger, claims.latest(args.profile))
+    different = pages.differences(args.page.read_text(), ledger, found)
+    if args.json:
+        data = {"agreement": {"relative": ledger.relative, "absolute": ledger.absolute}, "claims": claims.as_data(found)}
+        print(json.dumps(data | {"differences": different}, indent=1, ensure_ascii=False))
+    else:
+        print(pages.as_text(found))
+    if different:
+        print(f"rlli: not as in {args.page}, beyond {ledger.relative:.0%}:", *different, sep="\n  ", file=sys.stderr)
+    return 1 if different else 0
+
+
+def show_bench(args: argparse.Namespace) -> int:
+    """How long an image, a denoising step, a rating and an update of the allocator take on this machine."""
+    times = bench()
+    for name, seconds in times.items():
+        if not args.json:
+            print(f"{name.removesuffix('_s').replace('_', ' '):<18} {seconds:.4f} s")
+    if args.json:
+        print(json.dumps(times, indent=1))
+    return 0
+
+
 def train(args: argparse.Namespace) -> int:
     """Train an allocator of steps and power on the table of QoE, or run the study of all algorithms."""
     import torch
@@ -142,48 +200,16 @@ def _expected_time(name: str, notebook) -> str:
     return ", ".join(f"{profile} {seconds:.0f} s" for profile, seconds in times.items()) or "not run yet"
 
 
-def _assignment(text: str) -> tuple[str, object]:
-    """`name=value`, the value a Python literal or else the string as it stands."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise argparse.ArgumentTypeError(f"{text!r} is not name=value")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rlli", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="command")
-
-    def command(name: str, function) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
-        sub.set_defaults(command=function)
-        return sub
-
-    command("doctor", doctor)
-    command("list", list_notebooks)
-    sub = command("run", run)
-    sub.add_argument("names", nargs="*", metavar="NAME", help="a notebook, such as fig09; see rlli list")
-    sub.add_argument("--all", action="store_true", help="every notebook")
-    sub.add_argument("-p", "--parameter", action="append", default=[], type=_assignment, metavar="NAME=VALUE")
-    sub.add_argument("--profile", choices=runs.PROFILES, default="smoke", help="minutes for all (default), or the full grid")
-    sub.add_argument("--force", action="store_true", help="run also what is up to date")
-    sub.add_argument("--jobs", type=int, help="notebooks at a time")
-    sub.add_argument("--write-back", action="store_true", help="put the executed notebooks into notebooks/")
-    sub = command("train", train)
-    sub.add_argument("--algorithm", help="g-ddpg, ddpg, or of stable-baselines3 sb3-ddpg, td3, sac")
-    sub.add_argument("--study", action="store_true", help="every algorithm, --seeds times each; goes on where it was broken off")
-    sub.add_argument("--profile", choices=runs.PROFILES, default="smoke", help="a minute (default), or as long as in the study")
-    sub.add_argument("--users", type=int, default=3, help="K of a single training")
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--seeds", type=int, default=10, help="of the study")
-    sub.add_argument("--jobs", type=int, help="processes of the study")
-    sub.add_argument("--folder", type=Path, help="where to write, and to go on from (default: under build/)")
-    sub = command("models", models)
-    sub.add_argument("--write-checksums", action="store_true", help="record data/ as it is now in data/checksums.txt")
-    return parser
+_COMMANDS = {
+    "doctor": doctor,
+    "list": list_notebooks,
+    "run": run,
+    "sweep": sweep,
+    "claims": show_claims,
+    "bench": show_bench,
+    "train": train,
+    "models": models,
+}
 
 
 if __name__ == "__main__":

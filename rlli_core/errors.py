@@ -43,6 +43,10 @@ class RunFailed(RlliError, RuntimeError):
     """A notebook run ended without doing its work."""
 
 
+class LedgerError(RlliError, ValueError):
+    """The claims ledger says something that cannot be computed from the recorded numbers."""
+
+
 def check_integer(name: str, value: object, low: int, high: int | None = None) -> int:
     """Return `value` as an int, or raise `InvalidArgument` unless low <= value <= high."""
     allowed = f"a whole number in {low}..{high}" if high is not None else f"a whole number of at least {low}"

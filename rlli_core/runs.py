@@ -7,9 +7,7 @@ notebook whose inputs are those of its last good run is not run again, so an int
 
 import hashlib
 import json
-import math
 import multiprocessing
-import numbers as numeric
 import os
 import platform
 import resource
@@ -33,10 +31,10 @@ from .errors import InvalidArgument, RunFailed, check_integer
 from .notebooks import NOTEBOOKS, find, names, parameters_of, with_parameters
 from .paths import DATA
 from .provenance import git_commit, write_text
+from .recording import intervals as intervals, numbers_of, record as record  # notebooks take them from here
 
 RUNS = DATA.parent / "build" / "runs"
 PROFILES = ("smoke", "full")
-NUMBERS = "application/vnd.rlli.numbers+json"
 CELL_TIMEOUT_S = 3600
 _LIBRARIES = ("rlli_core", "torch", "diffusers", "transformers", "numpy", "scipy", "scikit-image", "papermill")
 
@@ -75,41 +73,6 @@ class RunRecord:
     started: str
 
 
-def record(**numbers: float) -> None:
-    """Show `numbers` as a table under the cell and attach them to it, for the run record and the claims ledger.
-
-    Args:
-        numbers: name=value; names end in their unit (`_s`, `_mwh`, `_db`) where they have one, values are finite.
-
-    Raises:
-        InvalidArgument: no number, or a value that is not one.
-    """
-    from IPython.display import display
-
-    if not numbers:
-        raise InvalidArgument("numbers", numbers, "at least one name=value")
-    for name, value in numbers.items():
-        if not isinstance(value, numeric.Real) or not math.isfinite(value):
-            raise InvalidArgument(name, value, "a finite number")
-    plain = {name: int(v) if isinstance(v, numeric.Integral) else float(v) for name, v in numbers.items()}
-    rows = "".join(f"<tr><td>{name}</td><td>{value:.6g}</td></tr>" for name, value in plain.items())
-    table = {
-        NUMBERS: plain,
-        "text/html": f"<table><thead><tr><th>number</th><th>value</th></tr></thead><tbody>{rows}</tbody></table>",
-        "text/plain": "\n".join(f"{name} = {value:.6g}" for name, value in plain.items()),
-    }
-    display(table, raw=True)
-
-
-def numbers_of(notebook: nbformat.NotebookNode) -> dict[str, float]:
-    """The named numbers in the outputs of an executed notebook."""
-    found: dict[str, float] = {}
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            found.update(output.get("data", {}).get(NUMBERS, {}))
-    return found
-
-
 def load_profile(profile: str) -> dict[str, dict]:
     """The values that `profile` gives to the parameters of each notebook; what it leaves out stays as the notebook has it."""
     if profile not in PROFILES:
@@ -117,9 +80,14 @@ def load_profile(profile: str) -> dict[str, dict]:
     return yaml.safe_load((NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text()) or {}
 
 
-def read_record(name: str, profile: str) -> dict | None:
-    """The record of the last good run, or None."""
-    path = RUNS / profile / f"{name}.json"
+def seeds_of(parameters: Mapping[str, object]) -> dict[str, object]:
+    """Those of a notebook's parameters that are seeds, or numbers of seeds."""
+    return {key: value for key, value in parameters.items() if {"seed", "seeds"} & set(key.split("_"))}
+
+
+def read_record(name: str, profile: str, folder: Path | None = None) -> dict | None:
+    """The record of the last good run, in the folder of the profile or another, or None."""
+    path = (folder or RUNS / profile) / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
@@ -140,6 +108,7 @@ def run(
     force: bool = False,
     write_back: bool = False,
     jobs: int | None = None,
+    folder: Path | None = None,
 ) -> list[dict]:
     """Run notebooks and return their records, in the order asked for.
 
@@ -150,6 +119,7 @@ def run(
         force: run also what is up to date.
         write_back: copy each good result over the committed notebook.
         jobs: notebooks at a time, at least 1; by default as many as there are cores, 4 at most.
+        folder: where results and records go; by default build/runs/<profile>.
 
     Raises:
         InvalidArgument: before anything runs, for an unknown notebook, profile, parameter, or a value of the wrong type.
@@ -164,20 +134,21 @@ def run(
     }
     if not paths:
         raise RunFailed(f"there is no notebook in {NOTEBOOKS}: run from a checkout")
-    folder = RUNS / profile
+    folder = folder or RUNS / profile
     folder.mkdir(parents=True, exist_ok=True)
-    stale = [p for p in paths if force or (read_record(p.stem, profile) or {}).get("inputs") != input_hash(sources[p])]
+    done = {path: (read_record(path.stem, profile, folder) or {}).get("inputs") for path in paths}
+    stale = [path for path in paths if force or done[path] != input_hash(sources[path])]
     for path in paths:
         if path not in stale:
             print(f"{path.stem}: up to date")
-    failures = _run_parallel({path: sources[path] for path in stale}, folder, jobs, cores)
+    failures = _run_parallel({path: sources[path] for path in stale}, folder, profile, jobs, cores)
     if write_back:
         for path in paths:
             if path.stem not in failures:
                 write_text(path, (folder / path.name).read_text())
     if failures:
         raise RunFailed("\n".join(f"{name}: {error}" for name, error in failures.items()))
-    return [read_record(path.stem, profile) for path in paths]
+    return [read_record(path.stem, profile, folder) for path in paths]
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -187,7 +158,9 @@ def read(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def _run_parallel(sources: Mapping[Path, nbformat.NotebookNode], folder: Path, jobs: int, cores: int) -> dict[str, str]:
+def _run_parallel(
+    sources: Mapping[Path, nbformat.NotebookNode], folder: Path, profile: str, jobs: int, cores: int
+) -> dict[str, str]:
     """Execute each notebook in a process of its own, `jobs` at a time; returns the errors by notebook name."""
     if not sources:
         return {}
@@ -200,7 +173,7 @@ def _run_parallel(sources: Mapping[Path, nbformat.NotebookNode], folder: Path, j
     )
     with pool, tqdm(total=len(sources), desc="notebooks", unit="", position=0) as bar:
         runs = {
-            pool.submit(_run_one, path, source, folder, threads, position): path.stem
+            pool.submit(_run_one, path, source, folder, profile, threads, position): path.stem
             for position, (path, source) in enumerate(sources.items(), start=1)
         }
         for done in as_completed(runs):
@@ -217,7 +190,9 @@ def _run_parallel(sources: Mapping[Path, nbformat.NotebookNode], folder: Path, j
     return failures
 
 
-def _run_one(path: Path, source: nbformat.NotebookNode, folder: Path, threads: int, position: int) -> RunRecord:
+def _run_one(
+    path: Path, source: nbformat.NotebookNode, folder: Path, profile: str, threads: int, position: int
+) -> RunRecord:
     """Execute one notebook and write its result and record to `folder`; in a process of its own."""
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the kernel inherits it; two kernels on all cores each crawl
     parameters = {key: parameter.value for key, parameter in parameters_of(source).items()}
@@ -225,11 +200,11 @@ def _run_one(path: Path, source: nbformat.NotebookNode, folder: Path, threads: i
     executed, error = _execute(path, source, position)
     run_record = RunRecord(
         notebook=path.stem,
-        profile=folder.name,
+        profile=profile,
         outcome="failed" if error else "completed",
         error=error,
         parameters=parameters,
-        seeds={key: value for key, value in parameters.items() if {"seed", "seeds"} & set(key.split("_"))},
+        seeds=seeds_of(parameters),
         numbers=numbers_of(executed),
         wall_s=round(time.perf_counter() - clock, 2),
         peak_memory_bytes=_peak_memory_of_children(),
@@ -239,7 +214,7 @@ def _run_one(path: Path, source: nbformat.NotebookNode, folder: Path, threads: i
         git_commit=git_commit(),
         started=started,
     )
-    executed.metadata["rlli"] = {"profile": folder.name, "wall_s": round(run_record.wall_s)}
+    executed.metadata["rlli"] = _of_the_run(run_record)
     suffix = ".failed" if error else ""
     # The notebook first: a record always describes a notebook that is already there.
     write_text(folder / f"{path.stem}{suffix}.ipynb", nbformat.writes(executed) + "\n")
@@ -248,6 +223,18 @@ def _run_one(path: Path, source: nbformat.NotebookNode, folder: Path, threads: i
         for left in folder.glob(f"{path.stem}.failed.*"):
             left.unlink()
     return run_record
+
+
+def _of_the_run(run_record: RunRecord) -> dict:
+    """What an executed notebook carries of its record; the book's status page shows it."""
+    return {
+        "profile": run_record.profile,
+        "wall_s": round(run_record.wall_s),
+        "peak_memory_mib": round(run_record.peak_memory_bytes / 2**20),
+        "started": run_record.started,
+        "machine": run_record.machine,
+        "versions": run_record.versions,
+    }
 
 
 def _execute(path: Path, source: nbformat.NotebookNode, position: int) -> tuple[nbformat.NotebookNode, str | None]:

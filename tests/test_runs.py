@@ -3,6 +3,7 @@
 import json
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -50,7 +51,12 @@ def test_a_good_run_leaves_the_executed_notebook_and_its_record(bench):
     assert record["versions"]["papermill"]
     assert executed.cells[1].source == "count: int = 3  # how many\nbep: float = 0.25  # bit error probability\nseed: int = 7"
     assert [cell.execution_count for cell in executed.cells[1:]] == [1, 2, 3]
-    assert "papermill" not in executed.metadata and executed.metadata["rlli"]["profile"] == "smoke"
+    assert "papermill" not in executed.metadata
+    about = executed.metadata["rlli"]  # what the status page shows
+    assert about["profile"] == "smoke" and about["wall_s"] == round(record["wall_s"]) and about["peak_memory_mib"] > 10
+    assert {key: about[key] for key in ("started", "machine", "versions")} == {
+        key: record[key] for key in ("started", "machine", "versions")
+    }
     assert nbformat.read(path, as_version=4).cells[1].source == PARAMETERS  # the committed one is untouched
 
 
@@ -145,3 +151,20 @@ def test_a_parameters_cell_with_anything_but_typed_literals_is_refused(line):
 def test_a_missing_or_unreadable_number_is_not_recorded(numbers):
     with pytest.raises(InvalidArgument):
         runs.record(**numbers)
+
+
+def test_intervals_hold_the_truth_in_95_of_100_cases():
+    draws = np.random.default_rng(0).normal(3.0, 1.0, (2000, 8))
+    found = runs.intervals(**{f"s{k}": row for k, row in enumerate(draws)})
+    inside = [found[f"s{k}_low"] <= 3.0 <= found[f"s{k}_high"] for k in range(2000)]
+    assert 0.93 < np.mean(inside) < 0.97  # four standard errors of a share of 0.95
+    assert found["s0"] == pytest.approx(draws[0].mean())
+    with pytest.raises(InvalidArgument, match="two values"):
+        runs.intervals(one=[0.5])
+
+
+def test_a_run_may_go_to_another_folder(bench, tmp_path):
+    bench("fig01_sum", *GOOD)
+    (record,) = runs.run(["fig01"], "full", folder=tmp_path / "apart")
+    assert record["profile"] == "full" and record["numbers"]["total"] == 37
+    assert (tmp_path / "apart" / "fig01_sum.ipynb").exists() and runs.read_record("fig01_sum", "full") is None
