@@ -200,11 +200,11 @@ def study(folder: Path, seeds: int, training: Training, workers: int, output: Pa
     """Run everything that is not done yet, on as many processes as told, and write the tables.
 
     Args:
-        seeds: of every algorithm; ablations have a third as many.
+        seeds: of every algorithm; ablations have a fifth as many.
         output: folder of the tables.
     """
     todo = [(name, seed) for seed, name in product(range(seeds), STUDIED)]
-    todo += [(name, seed) for seed, name in product(range((seeds + 2) // 3), ABLATIONS)]
+    todo += [(name, seed) for seed, name in product(range((seeds + 4) // 5), ABLATIONS)]
     in_processes(_work, [(folder, todo[i::workers], training) for i in range(workers)])
     collect([_place(folder, *one) for one in todo], training, output)
 
