@@ -77,13 +77,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the paper, and the notebooks that have it here, first the one to open."""
+    """A figure of the paper, the notebooks that have it here, first the one to open, and whether the explorer turns it."""
 
     paper: str
     shows: str
     pages: tuple[str, ...]
     claims: tuple[str, ...] = ()
     note: str = ""
+    explorer: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,11 +135,15 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """Computed from the checks: all hold, some, none; or nothing can be said without a GPU."""
-        known = [result.holds for result in self.results if result.holds is not None]
-        if not known:
+        """Computed from the checks: all hold, some, none; or nothing can be said without a GPU.
+
+        What follows from assumed numbers by arithmetic counts only where nothing was measured.
+        """
+        known = [result for result in self.results if result.holds is not None]
+        counted = [result.holds for result in known if not result.check.arithmetic] or [result.holds for result in known]
+        if not counted:
             return NEEDS_GPU
-        return REPRODUCED if all(known) else PARTLY if any(known) else NOT_REPRODUCED
+        return REPRODUCED if all(counted) else PARTLY if any(counted) else NOT_REPRODUCED
 
     @property
     def count(self) -> str:
