@@ -81,12 +81,17 @@ def stages(chain: SplitDiffusion, server: str, shared: int) -> list:
 
 
 def choices(group: tuple[str, ...]) -> dict[str, dict[str, list]]:
-    """What policy and optimum choose for two users of the group: "prompts people gain" -> [t0, t1, t2, P1, P2] of both."""
+    """What policy and optimum choose for two users of the group, of whom the first wants what the server draws.
+
+    Returns:
+        For "policy" and "optimum": numbers of the second user's prompt, of both people and of the gain, joined by "-", to
+        [t0, t1, t2, P1, P2], powers in watts.
+    """
     service = Service(ServiceConfig(users=2), TableQoE.load())
     policy = Policy.from_pretrained("g-ddpg-2-users", service)
-    cases = list(product(product(range(len(group)), repeat=2), product(people(), repeat=2), GAINS_DB))
+    cases = list(product(range(len(group)), product(people(), repeat=2), GAINS_DB))
     states = States(
-        prompts=np.array([[service.source.prompts.index(group[p]) for p in pair] for pair, _, _ in cases]),
+        prompts=np.array([[service.source.prompts.index(group[p]) for p in (0, second)] for second, _, _ in cases]),
         personas=np.array([[Persona.named(name).vector for name in pair] for _, pair, _ in cases]),
         server_step_energy=np.full(len(cases), service.config.server_step_energy),
         device_step_energy=np.full((len(cases), 2), service.config.device_step_energy),
@@ -97,8 +102,8 @@ def choices(group: tuple[str, ...]) -> dict[str, dict[str, list]]:
     for name, made in (("policy", service.within_budget(states, policy.act(states))), ("optimum", optimum(service, states))):
         rows = np.c_[made.shared_steps, made.device_steps, made.power_w.round(1)].tolist()
         found[name] = {
-            "-".join(map(str, (*pair, *map(who.index, names), GAINS_DB.index(gain)))): row
-            for (pair, names, gain), row in zip(cases, rows)
+            "-".join(map(str, (second, *map(who.index, names), GAINS_DB.index(gain)))): row
+            for (second, names, gain), row in zip(cases, rows)
         }
     return found
 

@@ -16,7 +16,7 @@ from ..allocation import Policy, Service, ServiceConfig, TableQoE, optimum
 from ..allocation.table import groups
 from ..channel import Link
 from ..diffusion.split import SplitDiffusion
-from ..errors import RlliError
+from ..errors import InvalidArgument, RlliError
 from ..qoe.agent import PersonaAgent
 from ..qoe.persona import Persona, people
 from ..records import Handoff, SplitPlan
@@ -24,7 +24,7 @@ from . import atlas
 
 STATIC = Path(__file__).parent / "static"
 BEPS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3)
-START = {"shared": 3, "steps": [4, 8], "bep": 0.03}
+START = {"group": 0, "wants": [0, 1], "shared": 3, "steps": [4, 8], "beps": [0.03, 0.03]}
 
 
 class Stale(Exception):
@@ -46,6 +46,11 @@ class Explorer(anywidget.AnyWidget):
         chain, agent: who makes and who scores the pictures; by default the embedded ones.
         link: to both devices.
         policy: for two users, beside the optimum; by default the one that ships.
+        start: where the sliders stand at first, a part of `START`: number of the group, and of each device's prompt in it; t0;
+            and for each device t_k and bit error probability.
+
+    Raises:
+        InvalidArgument: `start` names something else.
     """
 
     _esm = module()
@@ -58,7 +63,10 @@ class Explorer(anywidget.AnyWidget):
         agent: PersonaAgent | None = None,
         link: Link | None = None,
         policy: Policy | None = None,
+        start: dict | None = None,
     ):
+        for name in set(start or {}) - set(START):
+            raise InvalidArgument("start", name, f"one of {', '.join(START)}")
         self.chain, self.agent = chain or SplitDiffusion.from_pretrained("embedded"), agent or PersonaAgent.from_pretrained("embedded")
         self.link = link or Link()
         self.service = policy.service if policy else Service(ServiceConfig(users=2, link=self.link), TableQoE.load())
@@ -68,7 +76,7 @@ class Explorer(anywidget.AnyWidget):
         super().__init__(
             config={
                 "groups": [list(made_of[number]) for number in atlas.GROUPS], "people": list(people()), "beps": list(BEPS),
-                "gainsDb": list(atlas.GAINS_DB), "seed": atlas.SEED, "start": START, "maxShared": c.max_shared_steps,
+                "gainsDb": list(atlas.GAINS_DB), "seed": atlas.SEED, "start": START | (start or {}), "maxShared": c.max_shared_steps,
                 "maxDevice": c.max_device_steps, "serverStep": c.server_step_energy, "powerWeight": c.power_weight,
                 "serverBudget": c.server_budget, "maxPower": c.max_power_w, "snrPerWatt": float(self.link.mean_snr(1.0)),
                 "airtime": bits / self.link.bit_rate_bps,
@@ -145,6 +153,8 @@ class Explorer(anywidget.AnyWidget):
     def choice(self, who: str, state: dict) -> list[float]:
         """What "policy" or "optimum" chooses for the people, prompts and channel of a state: [t0, t1, t2, P1, P2 in watts]."""
         users = state["users"]
+        if users[0]["prompt"] != state["server"]:
+            raise InvalidArgument("prompts", users[0]["prompt"], "the server's for device 1, as policy and optimum have it")
         found = self.service.state(
             [user["prompt"] for user in users], [Persona.named(user["person"]) for user in users], [10 ** (state["gain"] / 10)] * len(users)
         )

@@ -82,7 +82,7 @@ def test_what_cannot_be_is_told_and_the_next_request_works(explorer, heard):
     explorer.ask({"kind": "run", "id": 30, "state": state(seed=-1)})
     assert "seed=-1" in wait(30)[-1][0]["value"]
     explorer.ask({"kind": "choice", "id": 31, "who": "policy", "state": state(users=[{**u, "prompt": "x"} for u in state()["users"]])})
-    assert "prompts='x'" in wait(31)[-1][0]["value"]
+    assert "prompts='x' is not allowed" in wait(31)[-1][0]["value"]
     explorer.ask({"kind": "choice", "id": 32, "who": "optimum", "state": state()})
     steps = wait(32)[-1][0]["value"]
     assert len(steps) == 5 and 1 <= steps[0] <= 10 and 0.5 * steps[0] + 0.1 * sum(steps[3:]) <= 20.05

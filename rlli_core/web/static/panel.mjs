@@ -201,10 +201,17 @@ function render({ model, el }) {
     }
     await refresh();
   });
-  group.set(config.groups[0].join(" · "));
-  [server, ...users.map((u) => u.prompt)].forEach((f, i) => (f.suggest(config.groups[0]), f.set(config.groups[0][Math.max(0, i - 1)])));
-  [shared, channel, seed].forEach((control, i) => control.set([config.start.shared, 0, config.seed][i]));
-  users.forEach((u, k) => (u.steps.set(config.start.steps[k]), u.bep.set(config.start.bep), u.person.set(config.people[k])));
+  const { start } = config, prompts = config.groups[start.group];
+  group.set(prompts.join(" · "));
+  [server, ...users.map((u) => u.prompt)].forEach((f) => f.suggest(prompts));
+  server.set(prompts[0]);
+  [[shared, start.shared], [channel, 0], [seed, config.seed]].forEach(([control, value]) => control.set(value));
+  users.forEach((u, k) => {
+    u.prompt.set(prompts[start.wants[k]]);
+    u.steps.set(start.steps[k]);
+    u.bep.set(start.beps[k]);
+    u.person.set(config.people[k]);
+  });
   el.append(box);
   refresh();
   return () => latest && latest.abort();

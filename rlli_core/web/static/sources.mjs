@@ -142,9 +142,11 @@ export function pageSource(config) {
       const all = await index();
       const at = locate(state, all);
       const people = state.users.map((u) => all.people.indexOf(u.person));
-      const key = [...at.users.map((u) => u.prompt), ...people, all.gains_db.indexOf(nearest(all.gains_db, state.gain))].join("-");
+      const key = [at.users[0].prompt === 0 ? at.users[1].prompt : -1, ...people, all.gains_db.indexOf(nearest(all.gains_db, state.gain))].join("-");
       const found = at.group[who][key];
-      if (!found) throw new Error("Policy and optimum know the prompts that the fields suggest.");
+      if (!found || !known(state, at)) {
+        throw new Error("Policy and optimum know the prompts that the fields suggest, where device 1 wants what the server draws.");
+      }
       return found;
     },
     async run(state, answer) {
