@@ -260,7 +260,8 @@ def kept_by_distance(table: pd.DataFrame, limit: float) -> Axes:
     sns.scatterplot(data, x="distance", y="kept", hue="t0", style="t0", s=60, ax=ax)
     ax.axvline(limit, color="0.4", linestyle="--", linewidth=1)
     for prompt, part in table.groupby("prompt"):
-        ax.annotate(prompt, (part.distance.iloc[0], part.kept.min()), textcoords="offset points", xytext=(0, -12), ha="center", fontsize=7)
+        place = part.distance.iloc[0], part.kept.min()
+        ax.annotate(prompt, place, textcoords="offset points", xytext=(0, -12), ha="center", fontsize=7)
     ax.set(xlabel="semantic distance to the server's prompt", ylabel="judge's probability of the own object", ylim=(-0.1, 1.05))
     ax.margins(x=0.2)
     ax.legend(title="shared steps $t_0$", loc="upper left", bbox_to_anchor=(1, 1))

@@ -1,7 +1,8 @@
-"""What a model asks of a machine, counted on its architecture alone: no weights are loaded and nothing is computed."""
+"""What a model asks of a machine, counted on its architecture alone, without any weights; and what a machine can give."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import diffusers
@@ -10,6 +11,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, LlavaConfig, LlavaForConditionalGeneration
 
+from .devices import choose_device, choose_dtype, quiet
 from .errors import check_integer
 
 LLAVA_TOKENS = 1_000  # of a persona agent's question, rounded up: 576 of the picture and a few hundred of text
@@ -42,7 +44,7 @@ class Size:
 def of_pipeline(pipeline: diffusers.DiffusionPipeline) -> Size:
     """Count a pipeline of the Stable Diffusion type that is loaded, such as `SplitDiffusion.pipeline`."""
     unet, vae, text = pipeline.unet, pipeline.vae, pipeline.text_encoder
-    with torch.device("meta"):
+    with torch.device("meta"), quiet():
         copies = type(unet).from_config(unet.config), type(vae).from_config(vae.config)
     return _of_parts(*copies, text, pipeline.tokenizer.model_max_length)
 
@@ -56,7 +58,9 @@ def stable_diffusion() -> Size:
             down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
         )  # fmt: skip
         text = CLIPTextModel(
-            CLIPTextConfig(vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
+            CLIPTextConfig(
+                vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
+            )
         )
     return _of_parts(unet, vae, text, tokens=77)
 
@@ -66,6 +70,22 @@ def llava() -> Size:
     with torch.device("meta"):
         weights = _weights(LlavaForConditionalGeneration(LlavaConfig()))
     return Size(weights, 2.0 * weights * LLAVA_TOKENS)
+
+
+def matrix_tflops(device: str = "auto", dtype: str = "auto", side: int = 2048, repeats: int = 5) -> float:
+    """Measure products of two large matrices on this machine, in TFLOP/s, the best of a few; networks reach less than that.
+
+    On a CPU the time is that of the processor, so that what else runs on the machine does not count.
+    """
+    place = choose_device(device)
+    clock = time.perf_counter if place.type != "cpu" else lambda: time.process_time() / torch.get_num_threads()
+    factor = torch.ones(check_integer("side", side, 1), side, device=place, dtype=choose_dtype(dtype, place))
+    seconds = []
+    for _ in range(check_integer("repeats", repeats, 1) + 1):  # the first one warms up
+        start = clock()
+        (factor @ factor)[0, 0].item()  # waits until it is computed
+        seconds.append(clock() - start)
+    return 2 * side**3 / min(seconds[1:]) / 1e12
 
 
 def _of_parts(unet: torch.nn.Module, vae: torch.nn.Module, text: torch.nn.Module, tokens: int) -> Size:

@@ -192,7 +192,7 @@ def chain_panel(steps: int, shared: int, width: float, seed: int = 0) -> widgets
     controls = {
         "steps": _slider(steps, 1, 50, "steps in all"),
         "shared": _slider(shared, 0, 50, "of them shared t₀"),
-        "width": widgets.FloatSlider(width, min=0.05, max=1, step=0.05, description="left open by a wish", **_WIDE),
+        "width": widgets.FloatSlider(width, min=0.05, max=1, step=0.05, description="left open (width)", **_WIDE),
         "seed": _slider(seed, 0, 99, "seed"),
     }
     picture = widgets.Image(format="png", width=760)
@@ -224,7 +224,8 @@ def bit_panel(snr_db: float, severity: float, shadowing: float, count: int = 400
 
     def update(snr_db: float, severity: float, shadowing: float, seed: int) -> str:
         fading, grid = FisherSnedecorF(severity, shadowing), np.linspace(-10, 30, 41)
-        curves = {"fading": average_bep("bpsk", fading, 10 ** (grid / 10)), "steady": conditional_bep("bpsk", 10 ** (grid / 10))}
+        snr = 10 ** (grid / 10)
+        curves = {"fading": average_bep("bpsk", fading, snr), "steady": conditional_bep("bpsk", snr)}
         picture.value = _drawn(pictures.bits(*toys.received(count, snr_db, fading, seed), grid, curves, snr_db)[0])
         faded = float(average_bep("bpsk", fading, 10 ** (snr_db / 10)))
         share = toys.share_of_errors(fading, snr_db, 0.1, 20_000)

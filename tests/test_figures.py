@@ -132,7 +132,8 @@ def test_clusters_and_agreement_have_a_point_for_every_score():
 
 
 def test_kept_by_distance_names_every_prompt():
-    table = pd.DataFrame({"prompt": ["a", "a", "b"], "shared_steps": [2, 4, 2], "distance": [30.0, 30.0, 70.0], "kept": [0.9, 0.4, 0.8]})
+    table = pd.DataFrame({"prompt": ["a", "a", "b"], "shared_steps": [2, 4, 2], "distance": [30.0, 30.0, 70.0]})
+    table["kept"] = [0.9, 0.4, 0.8]
     ax = figures.kept_by_distance(table, limit=60.0)
     assert {text.get_text() for text in ax.texts} == {"a", "b"}
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["2", "4"] and ax.get_xlabel()

@@ -28,3 +28,8 @@ def test_seconds_follow_from_operations():
     assert size.memory_gb == 2 and size.seconds(10, tflops=7.0) == 3
     with pytest.raises(InvalidArgument):
         size.seconds(0, tflops=7.0)
+
+
+def test_a_larger_product_takes_its_operations_at_about_the_same_rate():
+    rates = [sizes.matrix_tflops("cpu", "fp32", side) for side in (512, 1024)]
+    assert 0.05 < rates[0] / rates[1] < 20 and min(rates) > 1e-4

@@ -96,6 +96,6 @@ def allocator_bars(table: pd.DataFrame) -> Axes:
     shares = table.share.drop("optimum").sort_values()
     ax.barh(list(shares.index), shares, color=sns.color_palette("colorblind")[0])
     ax.axvline(1, color="0.3", linestyle="--", linewidth=1)
-    ax.bar_label(ax.containers[0], fmt="%.2f", padding=3, fontsize=8)
-    ax.set(xlabel="sum QoE, as a share of the optimum's", xlim=(0, 1.12))
+    ax.bar_label(ax.containers[0], fmt="%.2f", padding=-28, fontsize=9, color="white")
+    ax.set(xlabel="sum QoE, as a share of the optimum's", xlim=(0, 1.05))
     return ax

@@ -1,7 +1,6 @@
 """A channel of one's own, as an example: whole packets get lost, instead of single bits being flipped.
 
-`SplitDiffusion.sweep`, `round.serve` and `device_denoise` ask nothing of a link but a method `transmit` that takes a hand-off and
-returns one.
+`SplitDiffusion.sweep` and `round.serve` ask nothing of a link but a method `transmit` that takes a hand-off and returns one.
 """
 
 from __future__ import annotations
