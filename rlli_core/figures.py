@@ -262,3 +262,32 @@ def slider_effects(scores: pd.DataFrame) -> np.ndarray:
         ax.set(xlabel=label, ylabel="mean score Q", ylim=(0, 1))
     axes[0].legend(title=None, fontsize=7, ncols=2)
     return axes
+
+
+def kept_by_distance(table: pd.DataFrame, limit: float) -> Axes:
+    """What a device keeps of its own wish against the distance of the prompts; columns distance, kept, shared_steps, prompt.
+
+    The dashed line is a `limit` of the distance; each point is a prompt, mean over seeds.
+    """
+    ax = canvas(1, 6.6, 3.8)[0]
+    data = table.assign(t0=table.shared_steps.astype(str))
+    sns.scatterplot(data, x="distance", y="kept", hue="t0", style="t0", s=60, ax=ax)
+    ax.axvline(limit, color="0.4", linestyle="--", linewidth=1)
+    for prompt, part in table.groupby("prompt"):
+        place = part.distance.iloc[0], part.kept.min()
+        ax.annotate(prompt, place, textcoords="offset points", xytext=(0, -12), ha="center", fontsize=7)
+    ax.set(xlabel="semantic distance to the server's prompt", ylabel="judge's probability of the own object", ylim=(-0.1, 1.05))
+    ax.margins(x=0.2)
+    ax.legend(title="shared steps $t_0$", loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def scores_by_trait(scores: Mapping[str, pd.DataFrame]) -> np.ndarray:
+    """Scores while one trait moves, a panel for each picture and a line for each trait (column); rows are its values."""
+    axes = canvas(len(scores), 3.6, 3.4, sharey=True)
+    for ax, (title, table) in zip(axes, scores.items()):
+        sns.lineplot(table, ax=ax, legend=ax is axes[-1])
+        ax.set(xlabel="value of the trait", ylabel="score", ylim=(0, 1))
+        ax.set_title(textwrap.fill(title, 34), fontsize=10)
+    axes[-1].legend(title=None, fontsize=7)
+    return axes

@@ -11,17 +11,20 @@ import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from PIL import Image
 
 from . import figures
 from .allocation.environment import Service
 from .allocation.oracle import optimum
-from .channel import MODULATIONS, FisherSnedecorF, Link, dbw_to_w
+from .channel import MODULATIONS, FisherSnedecorF, Link, average_bep, conditional_bep, dbw_to_w
 from .errors import RlliError
 from .qoe import Persona, psnr, ssim
 from .qoe.persona import TRAITS, people
 from .records import SplitPlan
 from .round import STEP_ENERGY_MWH
+from .teaching import figures as pictures
+from .teaching import toys
 
 if TYPE_CHECKING:
     from .allocation.ddpg import Policy
@@ -132,10 +135,7 @@ def link_panel(severity: float, shadowing: float, power_dbw: float, gain_db: flo
         powers = np.linspace(0, 30, 31)
         bep = float(link.bep(dbw_to_w(power_dbw)))
         ax = figures.bep_by_power(powers, {modulation.upper(): link.bep(dbw_to_w(powers))}, [(power_dbw, bep)])
-        buffer = io.BytesIO()
-        ax.figure.savefig(buffer, format="png")
-        plt.close(ax.figure)
-        picture.value = buffer.getvalue()
+        picture.value = _drawn(ax)
         return f"mean SNR per bit {power_dbw + gain_db:.1f} dB, average bit error probability {bep:.2%}"
 
     return _panel(controls, [picture], update)
@@ -187,6 +187,70 @@ def allocation_panel(policies: Mapping[str, Policy], personas: Sequence[str]) ->
     return _panel(controls, list(tables.values()), update)
 
 
+def chain_panel(steps: int, shared: int, width: float, seed: int = 0) -> widgets.VBox:
+    """Sliders over chains of one number that set out for the tiger and change over to the dog."""
+    controls = {
+        "steps": _slider(steps, 1, 50, "steps in all"),
+        "shared": _slider(shared, 0, 50, "of them shared t₀"),
+        "width": widgets.FloatSlider(width, min=0.05, max=1, step=0.05, description="left open (width)", **_WIDE),
+        "seed": _slider(seed, 0, 99, "seed"),
+    }
+    picture = widgets.Image(format="png", width=760)
+
+    def update(steps: int, shared: int, width: float, seed: int) -> str:
+        noise = np.random.default_rng(seed).standard_normal(2000)
+        ends = {
+            "only tiger": toys.walk(noise, steps, steps, width)[-1],
+            "only dog": toys.walk(noise, steps, 0, width)[-1],
+            "changed over": toys.walk(noise, steps, shared, width)[-1],
+        }
+        picture.value = _drawn(pictures.chains(toys.walk(noise[:40], steps, shared, width), shared, ends)[0])
+        middle = {name: found.mean() for name, found in ends.items()}
+        left = (middle["only dog"] - middle["changed over"]) / (middle["only dog"] - middle["only tiger"])
+        return f"shared {shared / steps:.0%} of the chain; tiger left in the dog: {left:.0%} of the way between them"
+
+    return _panel(controls, [picture], update)
+
+
+def bit_panel(snr_db: float, severity: float, shadowing: float, count: int = 400, seed: int = 0) -> widgets.VBox:
+    """Sliders over single bits on a fading link, and over their error probability."""
+    controls = {
+        "snr_db": widgets.FloatSlider(snr_db, min=-10, max=30, step=0.5, description="mean SNR (dB)", **_WIDE),
+        "severity": widgets.FloatSlider(severity, min=0.5, max=8, step=0.1, description="fading severity m", **_WIDE),
+        "shadowing": widgets.FloatSlider(shadowing, min=1.1, max=10, step=0.1, description="shadowing mₛ", **_WIDE),
+        "seed": _slider(seed, 0, 99, "seed"),
+    }
+    picture = widgets.Image(format="png", width=760)
+
+    def update(snr_db: float, severity: float, shadowing: float, seed: int) -> str:
+        fading, grid = FisherSnedecorF(severity, shadowing), np.linspace(-10, 30, 41)
+        snr = 10 ** (grid / 10)
+        curves = {"fading": average_bep("bpsk", fading, snr), "steady": conditional_bep("bpsk", snr)}
+        picture.value = _drawn(pictures.bits(*toys.received(count, snr_db, fading, seed), grid, curves, snr_db)[0])
+        faded = float(average_bep("bpsk", fading, 10 ** (snr_db / 10)))
+        share = toys.share_of_errors(fading, snr_db, 0.1, 20_000)
+        return f"bit error probability {faded:.2%}; the weakest tenth of the moments makes {share:.0%} of the errors"
+
+    return _panel(controls, [picture], update)
+
+
+def learning_panel(trainings: Mapping[str, Sequence[toys.Snapshot]]) -> widgets.VBox:
+    """A slider over the rounds of a training of `toys.learn`, and a choice between trainings by name."""
+    looks = [snapshot.rounds for snapshot in next(iter(trainings.values()))]
+    controls = {
+        "rounds": widgets.SelectionSlider(options=looks, value=looks[-1], description="rounds served", **_WIDE),
+        "training": widgets.Dropdown(options=list(trainings), description="training", **_WIDE),
+    }
+    picture, true = widgets.Image(format="png", width=760), toys.reward(toys.LEADS[:, None], toys.SHARES)
+
+    def update(rounds: int, training: str) -> str:
+        snapshot = trainings[training][looks.index(rounds)]
+        picture.value = _drawn(pictures.landscapes(true, snapshot)[0])
+        return f"the actor's choices lose {toys.regret(snapshot.shares):.3f} against the best, on average over the states"
+
+    return _panel(controls, [picture], update)
+
+
 def _panel(controls: dict[str, widgets.Widget], shown: list[widgets.Widget], update: Callable[..., str]) -> widgets.VBox:
     """Controls over pictures over a line of text; `update` fills the pictures and returns the line."""
     line = widgets.HTML()
@@ -210,6 +274,13 @@ def _slider(value: int, low: int, high: int, description: str) -> widgets.IntSli
 
 def _captioned(picture: widgets.Image, text: str) -> widgets.VBox:
     return widgets.VBox([picture, widgets.Label(text)], layout=widgets.Layout(margin="4px"))
+
+
+def _drawn(axes: Axes) -> bytes:
+    buffer = io.BytesIO()
+    axes.figure.savefig(buffer, format="png")
+    plt.close(axes.figure)
+    return buffer.getvalue()
 
 
 def _blank() -> Image.Image:

@@ -129,3 +129,18 @@ def test_clusters_and_agreement_have_a_point_for_every_score():
     taught = pd.DataFrame(rng.random((5, 2)), columns=["GA1", "GA2"])
     points = figures.agreement_scatter(taught, taught / 2).collections[0].get_offsets()
     assert len(points) == 10 and np.allclose(points[:, 1], points[:, 0] / 2)
+
+
+def test_kept_by_distance_names_every_prompt():
+    table = pd.DataFrame({"prompt": ["a", "a", "b"], "shared_steps": [2, 4, 2], "distance": [30.0, 30.0, 70.0]})
+    table["kept"] = [0.9, 0.4, 0.8]
+    ax = figures.kept_by_distance(table, limit=60.0)
+    assert {text.get_text() for text in ax.texts} == {"a", "b"}
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["2", "4"] and ax.get_xlabel()
+
+
+def test_scores_by_trait_has_a_panel_a_picture_and_a_line_a_trait():
+    table = pd.DataFrame({"openness": [0.1, 0.6], "neuroticism": [0.5, 0.4]}, [0.0, 1.0])
+    axes = figures.scores_by_trait({"a dog": table, "a cat": table})
+    assert [ax.get_title() for ax in axes] == ["a dog", "a cat"]
+    assert list(axes[0].lines[0].get_ydata()) == [0.1, 0.6]

@@ -6,7 +6,16 @@ from PIL import Image
 from rlli_core import Link, Persona, PersonaAgent
 from rlli_core.allocation import train
 from rlli_core.embedded.judge import Judge, build
-from rlli_core.widgets import allocation_panel, link_panel, persona_panel, split_panel
+from rlli_core.teaching import toys
+from rlli_core.widgets import (
+    allocation_panel,
+    bit_panel,
+    chain_panel,
+    learning_panel,
+    link_panel,
+    persona_panel,
+    split_panel,
+)
 
 from .allocation.conftest import service, source  # noqa: F401
 from .qoe import models
@@ -92,3 +101,24 @@ def test_the_allocation_panel_shows_policies_beside_the_optimum_and_follows_ever
         by_description(panel, text).value = value
         assert told()[1] != before, text
     assert "sum QoE" in panel.children[2].value
+
+
+def test_the_panels_of_the_first_pages_follow_every_control():
+    trainings = {f"seed {seed}": toys.learn([0, 20, 40], 0.3, seed) for seed in range(2)}
+    changes = {
+        chain_panel(10, 3, 0.25): [("steps", 12), ("shared", 5), ("open", 0.5), ("seed", 1)],
+        bit_panel(10.0, 2.0, 1.5): [("SNR", 4.0), ("severity", 1.0), ("shadowing", 4.0), ("seed", 1)],
+        learning_panel(trainings): [("rounds", 20), ("training", "seed 1")],
+    }
+    for panel, moves in changes.items():
+        for text, value in moves:
+            before = pictures(panel)
+            by_description(panel, text).value = value
+            assert pictures(panel) != before, text
+            assert panel.children[2].value
+
+
+def test_a_chain_cannot_share_more_steps_than_it_has():
+    panel = chain_panel(10, 3, 0.25)
+    by_description(panel, "shared").value = 11
+    assert "0..10" in panel.children[2].value

@@ -10,6 +10,7 @@ _HOME = {
     "ServiceConfig": ".environment",
     "ServiceEnv": ".environment",
     "optimum": ".oracle",
+    "compare": ".comparison",
     "TableQoE": ".table",
     "LiveQoE": ".live",
     "Policy": ".ddpg",

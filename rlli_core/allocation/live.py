@@ -8,7 +8,7 @@ import numpy as np
 
 from ..channel import Link
 from ..diffusion.split import SplitDiffusion
-from ..errors import check_integer
+from ..errors import InvalidArgument, check_integer
 from ..qoe.agent import PersonaAgent
 from ..qoe.persona import Persona
 from ..records import Allocation, SplitPlan, States
@@ -32,8 +32,14 @@ class LiveQoE:
         self.embeddings = embed(chain, list(self.prompts))
         self.groups = tuple(tuple(map(self.prompts.index, group)) for group in groups)
 
-    def qoe(self, states: States, allocation: Allocation, bep: np.ndarray) -> np.ndarray:
-        """As in `QoESource`; the errors follow from powers and gains, so `bep` is not used."""
+    def qoe(self, states: States, allocation: Allocation, bep: np.ndarray, longest: np.ndarray | None = None) -> np.ndarray:
+        """As in `QoESource`; the errors follow from powers and gains, so `bep` is not used.
+
+        Raises:
+            InvalidArgument: `longest` is given, as by `optimum`: a search would run the service a million times.
+        """
+        if longest is not None:
+            raise InvalidArgument("longest", "given", "left out: search on a TableQoE and serve what was found")
         return np.array([self._serve(states[i : i + 1], allocation, i) for i in range(len(states.prompts))])
 
     def _serve(self, state: States, allocation: Allocation, i: int) -> list[float]:

@@ -15,6 +15,7 @@ from scipy.spatial.distance import squareform
 
 from ..diffusion.semantics import endpoint_distance
 from ..diffusion.split import SplitDiffusion
+from ..paths import DATA
 from . import scenes
 
 SIMILAR = ("an apple on a table", "a lemon on a table")
@@ -47,12 +48,20 @@ def distances(chain: SplitDiffusion, prompts: list[str], seeds: int) -> np.ndarr
     return table
 
 
-def groups(prompts: list[str], table: np.ndarray) -> list[list[str]]:
-    """Split prompts into groups in which every two are no farther apart than `SIMILAR`, the largest group first."""
-    limit = table[prompts.index(SIMILAR[0]), prompts.index(SIMILAR[1])]
+def groups(prompts: list[str], table: np.ndarray, limit: float | None = None) -> list[list[str]]:
+    """Split prompts into groups in which every two are no farther apart than `limit`, the largest group first.
+
+    Without a limit it is the distance of `SIMILAR`, which must then be among the prompts.
+    """
+    limit = table[prompts.index(SIMILAR[0]), prompts.index(SIMILAR[1])] if limit is None else limit
     labels = fcluster(linkage(squareform(table), "complete"), limit, "distance")
     found = [[p for p, label in zip(prompts, labels) if label == group] for group in np.unique(labels)]
     return sorted(found, key=lambda group: (-len(group), group))
+
+
+def similar_distance() -> float:
+    """The limit of the shipped groups, from `data/prompts.yaml`."""
+    return yaml.safe_load((DATA / "prompts.yaml").read_text())["similar_distance"]
 
 
 def write(path: Path, chain: SplitDiffusion, seeds: int) -> None:

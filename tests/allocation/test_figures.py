@@ -49,3 +49,9 @@ def test_points_are_where_the_numbers_say():
     assert np.allclose(second.collections[0].get_offsets(), [[0, 0.1], [-10, 0.2]])
     ax = figures.time_by_steps(pd.DataFrame({"update_ms": [2.0, 3.0], "products_ms": [1.0, 2.0]}, index=[1, 5]))
     assert [line.get_ydata().tolist() for line in ax.lines] == [[2, 3], [1, 2]]
+
+
+def test_bars_stand_in_the_order_of_the_shares():
+    table = pd.DataFrame({"share": [0.7, 0.9, 1.0]}, ["a", "b", "optimum"])
+    ax = figures.allocator_bars(table)
+    assert [bar.get_width() for bar in ax.patches] == [0.7, 0.9] and ax.get_xlabel()

@@ -29,3 +29,10 @@ def test_the_shipped_prompts_are_the_combined_ones_in_groups():
     grouped = [text for group in shipped["groups"] for text in group]
     assert sorted(grouped) == sorted(prompts.combine())
     assert max(map(len, shipped["groups"])) >= 3, "a group of users for the allocator to serve"
+
+
+def test_groups_take_a_limit_of_ones_own():
+    table = np.array([[0, 2.0, 9], [2, 0, 8], [9, 8, 0]])
+    assert prompts.groups(["x", "y", "z"], table, limit=3.0) == [["x", "y"], ["z"]]
+    assert prompts.groups(["x", "y", "z"], table, limit=1.0) == [["x"], ["y"], ["z"]]
+    assert prompts.similar_distance() == yaml.safe_load((DATA / "prompts.yaml").read_text())["similar_distance"]
