@@ -12,7 +12,7 @@ from rlli_core.web.explorer import STATIC, Explorer, module
 
 from .conftest import PATIENCE_MS
 
-PAGE = """<!doctype html><html lang="en" data-content_root="./"><title>panel</title><link rel="icon" href="data:,">
+PAGE = """<!doctype html><html lang="en" data-content_root="./"><meta charset="utf-8"><title>panel</title><link rel="icon" href="data:,">
 <meta name="viewport" content="width=device-width"><style>{css}</style><body><div id="here"></div>
 <script>globalThis.config = {config};</script><script type="module">{module}
 panel.render({{ model: {{ get: () => globalThis.config }}, el: document.getElementById("here") }});</script>"""
