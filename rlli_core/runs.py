@@ -95,7 +95,7 @@ def input_hash(notebook: nbformat.NotebookNode) -> str:
     """Hash of what the result of a run depends on: cells with their parameters, the package, `data/`, library versions."""
     total = hashlib.sha256(json.dumps([[cell.cell_type, cell.source] for cell in notebook.cells]).encode())
     total.update(json.dumps([_versions(), checksums.measured()]).encode())
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    for path in sorted(p for p in Path(__file__).parent.rglob("*") if p.suffix in (".py", ".mjs", ".css", ".j2")):
         total.update(path.read_bytes())
     return total.hexdigest()
 

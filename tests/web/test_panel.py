@@ -72,6 +72,9 @@ def test_it_opens_with_pictures_scores_and_a_word_on_where_they_are_from(page):
     page.get_by_label("wants").nth(1).dispatch_event("change")
     settle(page)
     assert f"GA2: {expected:.2f}" in page.locator("figcaption").nth(4).inner_text()
+    page.get_by_label("wants").nth(1).fill(index["groups"][0]["prompts"][1])
+    page.get_by_label("wants").nth(1).dispatch_event("change")
+    settle(page)
 
 
 @pytest.mark.parametrize(("label", "changed"), [("shared steps", {0, 1, 2, 3, 4}), ("own steps t₁", {2}), ("bit errors", {1, 2})])
@@ -101,14 +104,19 @@ def test_the_keyboard_moves_a_slider(page):
 
 
 def test_policy_and_optimum_set_the_sliders(page):
-    for name in ("What the policy would choose", "The optimum"):
+    index = atlas.read()
+    case = "-".join(map(str, (1, 0, 1, index["gains_db"].index(0.0))))  # the second prompt, the first two people
+    for who, name in (("policy", "What the policy would choose"), ("optimum", "The optimum")):
         page.get_by_role("button", name=name).click()
         settle(page)
-        assert page.get_by_label("own steps t₁").get_attribute("aria-valuetext") == "8"
+        for label, value in zip(("shared steps", "own steps t₁", "own steps t₂"), index["groups"][0][who][case]):
+            assert page.get_by_label(label).get_attribute("aria-valuetext") == f"{value:g}"
         assert "over its budget" not in note(page)
-    slide(page, "own steps t₁", 3)
     slide(page, "shared steps", 3)
-    slide(page, "bit errors", 4)
+    slide(page, "own steps t₁", 3)
+    slide(page, "own steps t₂", 7)
+    for number in (0, 1):
+        slide(page, "bit errors", 4, number)
 
 
 def test_words_that_were_not_worked_out_are_explained(page):

@@ -48,12 +48,12 @@ function field(text, options, changed, closed = false) {
   return { element, suggest, get: () => input.value.trim(), set: (value) => (input.value = value) };
 }
 
-/** Transmit power in watts at which BPSK errs with probability `bep` on a channel of linear gain `gain`; for eq. (24). */
+/** Power in watts at which BPSK errs with probability `bep` at a linear gain, for eq. (24); no errors are one in 100,000. */
 function powerFor(bep, gain, config) {
   let [low, high] = [0, config.maxPower];
   for (let i = 0; i < 50; i++) {
     const middle = (low + high) / 2;
-    if (bepAt(middle, gain, config) > bep) low = middle;
+    if (bepAt(middle, gain, config) > Math.max(bep, 1e-5)) low = middle;
     else high = middle;
   }
   return high;
@@ -77,18 +77,19 @@ function render({ model, el }) {
   const source = document.documentElement.dataset.content_root === undefined ? kernelSource(model) : pageSource(config);
   const percent = (value) => `${(100 * value).toFixed(value && value < 0.1 ? 1 : 0)} %`;
   const counts = (low, high) => Array.from({ length: high - low + 1 }, (_, i) => low + i);
-  let latest = null;
+  let latest = null, chosen = null; // the request under way; powers of a choice, until a control moves
+  const moved = () => ((chosen = null), refresh());
 
   const group = field("prompts", config.groups.map((g) => g.join(" · ")), (text) => choose(text), true);
-  const server = field("server's prompt", [], refresh);
-  const shared = slider("shared steps t₀", counts(0, config.maxShared), String, refresh);
-  const channel = slider("channel gain", config.gainsDb, (g) => `${g} dB`, refresh);
-  const seed = slider("seed", counts(0, 99), String, refresh);
+  const server = field("server's prompt", [], moved);
+  const shared = slider("shared steps t₀", counts(0, config.maxShared), String, moved);
+  const channel = slider("channel gain", config.gainsDb, (g) => `${g} dB`, moved);
+  const seed = slider("seed", counts(0, 99), String, moved);
   const users = [0, 1].map((k) => ({
-    prompt: field("wants", [], refresh),
-    steps: slider(`own steps t${"₁₂"[k]}`, counts(1, config.maxDevice), String, refresh),
-    bep: slider("bit errors", config.beps, percent, refresh),
-    person: field("judged as", config.people, refresh, true),
+    prompt: field("wants", [], moved),
+    steps: slider(`own steps t${"₁₂"[k]}`, counts(1, config.maxDevice), String, moved),
+    bep: slider("bit errors", config.beps, percent, moved),
+    person: field("judged as", config.people, moved, true),
   }));
   const pictures = Object.fromEntries(PLACES.map((place) => {
     const canvas = make("canvas", { width: 128, height: 128 });
@@ -123,7 +124,7 @@ function render({ model, el }) {
   function choose(text) {
     const prompts = config.groups.find((g) => g.join(" · ") === text);
     [server, ...users.map((u) => u.prompt)].forEach((f, i) => (f.suggest(prompts), f.set(prompts[Math.max(0, i - 1)])));
-    refresh();
+    moved();
   }
 
   function draw(place, picture, text) {
@@ -141,11 +142,11 @@ function render({ model, el }) {
 
   function energy(state) {
     if (!state.shared) return "Nothing is shared and nothing is sent.";
-    const powers = state.users.map((u) => powerFor(u.bep, 10 ** (state.gain / 10), config));
+    const powers = chosen ?? state.users.map((u) => powerFor(u.bep, 10 ** (state.gain / 10), config));
     const total = config.serverStep * state.shared + config.powerWeight * (powers[0] + powers[1]);
     const watts = powers.map((p) => `${p.toFixed(0)} W (${(10 * Math.log10(Math.max(p, 1e-3))).toFixed(0)} dBW)`).join(" and ");
     const over = total > config.serverBudget + 0.05;
-    return `These error rates take ${watts}; the server spends <span class="${over ? "over" : ""}">${total.toFixed(1)} of `
+    return `${chosen ? "Chosen are" : "These error rates take"} ${watts}; the server spends <span class="${over ? "over" : ""}">${total.toFixed(1)} of `
       + `${config.serverBudget}${over ? ", over its budget" : ""}</span>. A device spends 1 to 2 mWh a step. `
       + `On air: ${(1e3 * config.airtime).toFixed(2)} ms.`;
   }
@@ -178,6 +179,7 @@ function render({ model, el }) {
         u.steps.set([t1, t2][k]);
         u.bep.set(bepAt([p1, p2][k], 10 ** (channel.get() / 10), config));
       });
+      chosen = [p1, p2];
       await refresh();
     } catch (error) {
       note.textContent = error.message;
