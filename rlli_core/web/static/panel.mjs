@@ -81,7 +81,7 @@ function render({ model, el }) {
   const moved = () => ((chosen = null), refresh());
 
   const group = field("prompts", config.groups.map((g) => g.join(" · ")), (text) => choose(text), true);
-  const server = field("server's prompt", [], moved);
+  const server = field("server draws", [], moved);
   const shared = slider("shared steps t₀", counts(0, config.maxShared), String, moved);
   const channel = slider("channel gain", config.gainsDb, (g) => `${g} dB`, moved);
   const seed = slider("seed", counts(0, 99), String, moved);
