@@ -163,7 +163,8 @@ def train(args: argparse.Namespace) -> int:
     torch.set_num_threads(1)  # these networks are too small to share out
     name = f"{args.algorithm}-{args.users}-users-{args.profile}-{args.seed}"
     folder = args.folder or DATA.parent / "build" / "train" / name
-    exam = study.Exam(ServiceConfig(users=args.users), live_states=4)
+    states = study.TEST_STATES if args.profile == "full" else study.TEST_STATES // 4
+    exam = study.Exam(ServiceConfig(users=args.users), live_states=4, states=states)
     print(study.run(args.algorithm, args.seed, exam, study.TRAINING[args.profile], folder).to_string())
     print(f"written to {folder}")
     return 0

@@ -132,16 +132,17 @@ class Exam:
     Args:
         config: the setting.
         live_states: how many of the states are served live.
+        states: how many there are; a quarter as many have prompts never trained on.
     """
 
-    def __init__(self, config: ServiceConfig, live_states: int = LIVE_STATES):
+    def __init__(self, config: ServiceConfig, live_states: int = LIVE_STATES, states: int = TEST_STATES):
         known, unseen = TableQoE.load(), TableQoE.load(held_out=True)
         chain, agent = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded")
         live = LiveQoE(chain, agent, config.link, groups(), LIVE_SEED)
         self.service = Service(config, known)
         self.papers = {
-            "table": (self.service, self.service.draw(np.random.default_rng(TEST_SEED), TEST_STATES)),
-            "new_prompts": ((other := Service(config, unseen)), other.draw(np.random.default_rng(TEST_SEED), TEST_STATES // 4)),
+            "table": (self.service, self.service.draw(np.random.default_rng(TEST_SEED), states)),
+            "new_prompts": ((other := Service(config, unseen)), other.draw(np.random.default_rng(TEST_SEED), states // 4)),
         }
         self.papers["live"] = (Service(config, live), self.papers["table"][1][:live_states])
         self.best = {
