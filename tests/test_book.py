@@ -61,7 +61,9 @@ def site(tmp_path_factory):
     """A book of two pages under the real configuration: an equation, and a notebook with a saved slider."""
     source = tmp_path_factory.mktemp("book")
     shutil.copy(ROOT / "_config.yml", source)
-    shutil.copytree(ROOT / "book" / "assets", source / "book" / "assets")
+    for part in ("assets", "extensions"):
+        shutil.copytree(ROOT / "book" / part, source / "book" / part)
+    (source / "web").mkdir()  # what make book puts there, the explorer's pictures and model, is tested in tests/web
     (source / "book" / "references.bib").write_text("")
     (source / "book" / "intro.md").write_text("# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`.\n")
     (source / "book" / "_toc.yml").write_text("format: jb-book\nroot: book/intro\nchapters: [{file: notebooks/slider}]\n")

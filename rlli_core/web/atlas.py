@@ -1,6 +1,6 @@
 """The atlas: pictures and scores worked out beforehand, so that the sliders of a page act without any kernel.
 
-`python -m rlli_core.web.atlas` makes `data/atlas` (some ten minutes on one core; goes on where it was broken off): a sheet
+`python -m rlli_core.web.atlas` makes `data/results/atlas` (some ten minutes on one core; goes on where it was broken off): a sheet
 of pictures for each group of prompts, prompt and t0, with a row for each plan and a column for each bit error probability,
 and `atlas.json` with the scores of everybody in `data/personas.yaml` and with what the trained policy and the optimum choose.
 """
@@ -32,7 +32,7 @@ from ..qoe.agent import PersonaAgent
 from ..qoe.persona import Persona, people
 from ..records import SplitPlan, States
 
-ATLAS = DATA / "atlas"
+ATLAS = DATA / "results" / "atlas"
 GROUPS = (0, 9, 11)  # of allocation.table.groups(): the paper's bush, a beach, a table
 SHARED_STEPS = (0, 1, 2, 3, 4, 6)
 DEVICE_STEPS = (2, 4, 6, 8)
