@@ -29,12 +29,13 @@ def bench(repeats: int = 3) -> dict[str, float]:
     return {"image_s": whole, "denoising_step_s": (whole - one) / (STEPS - 1), "rating_s": rating, "allocator_update_s": update}
 
 
-def least(function: Callable[[], object], repeats: int) -> float:
-    """Seconds of one call, the least of `repeats` after one that does not count: other work can only add to it."""
+def least(function: Callable[[], object], repeats: int, calls: int = 1) -> float:
+    """Seconds of a call: the least of `repeats` blocks of `calls`, since other work can only add; one call before does not count."""
     function()
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
+        for _ in range(calls):
+            function()
+        times.append((time.perf_counter() - start) / calls)
     return min(times)

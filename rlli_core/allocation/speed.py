@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pandas as pd
 import torch
 
+from ..bench import least
 from .ddpg import Learner, Training
 from .environment import Service
+
+BLOCKS = 5
 
 
 def updates_by_steps(service: Service, steps: list[int], training: Training | None = None, repeats: int = 30) -> pd.DataFrame:
     """Milliseconds an update of G-DDPG takes for each number D of denoising steps, and those of its matrix products alone.
 
-    On one thread. Each number is the least of five blocks of `repeats`, since whatever else runs can only add to it.
+    On one thread. Each number is the least of `BLOCKS` blocks of `repeats`, since whatever else runs can only add to it.
 
     Returns:
         Indexed by D; columns update_ms, products_ms.
@@ -28,8 +30,8 @@ def updates_by_steps(service: Service, steps: list[int], training: Training | No
         for _ in range(-(-learner.training.batch // learner.training.collect)):
             learner.collect()
         index = torch.arange(learner.training.batch) % learner.done
-        update = _least(lambda learner=learner, index=index: learner.update(index), repeats)
-        rows[count] = {"update_ms": update, "products_ms": _least(_products(learner), repeats)}
+        update = 1e3 * least(lambda learner=learner, index=index: learner.update(index), BLOCKS, repeats)
+        rows[count] = {"update_ms": update, "products_ms": 1e3 * least(_products(learner), BLOCKS, repeats)}
     torch.set_num_threads(threads)
     return pd.DataFrame(rows).T.rename_axis("D")
 
@@ -56,15 +58,3 @@ def _products(learner: Learner) -> Callable[[], None]:
             a @ b
 
     return run
-
-
-def _least(function: Callable[[], None], repeats: int) -> float:
-    """Milliseconds a call, the least of five blocks."""
-    function()
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        for _ in range(repeats):
-            function()
-        times.append((time.perf_counter() - start) / repeats * 1e3)
-    return min(times)
