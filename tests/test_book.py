@@ -87,8 +87,8 @@ def site(tmp_path_factory):
         shutil.copytree(ROOT / "book" / part, source / "book" / part)
     (source / "web").mkdir()  # what make book puts there, the explorer's pictures and model, is tested in tests/web
     (source / "book" / "references.bib").write_text("")
-    (source / "book" / "intro.md").write_text("# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`, {numref}`fig-dot`.\n")
-    (source / "book" / "_toc.yml").write_text("format: jb-book\nroot: book/intro\nchapters: [{file: notebooks/slider}]\n")
+    (source / "book" / "intro.md").write_text("# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`, {numref}`fig-dot`, {doc}`/notebooks/slider`.\n")
+    (source / "book" / "_toc.yml").write_text("format: jb-book\nroot: book/intro\nchapters: [{file: notebooks/slider, title: Slide}]\n")
     state = {
         "state": {
             "a": {"model_module": "@jupyter-widgets/base", "model_module_version": "2.0.0", "model_name": "LayoutModel", "state": {}},
@@ -110,6 +110,7 @@ def site(tmp_path_factory):
     notebook.metadata = {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
         "widgets": {"application/vnd.jupyter.widget-state+json": state},
+        "rlli": {"wall_s": 150, "peak_memory_mib": 512, "profile": "smoke", "machine": "<M>"},
     }
     (source / "notebooks").mkdir()
     nbformat.write(notebook, source / "notebooks" / "slider.ipynb")
@@ -134,8 +135,21 @@ def test_what_the_pages_need_is_there(site):
 
 def test_pictures_of_notebooks_are_numbered_and_told_in_words(site):
     text = (site / "notebooks" / "slider.html").read_text()
-    assert '<img alt="One black dot."' in text and '<span class="caption-number">Fig. B1 </span>' in text
+    assert '<img alt="One black dot."' in text and '<span class="caption-number">Fig.\N{NO-BREAK SPACE}B1 </span>' in text
     assert 'href="../notebooks/slider.html#fig-dot"' in (site / "book" / "intro.html").read_text()
+
+
+def test_a_notebook_says_how_to_run_it_and_what_that_needs(site):
+    text = (site / "notebooks" / "slider.html").read_text()
+    assert "2.5 min, 0.5 GiB of memory, no GPU" in text and "(profile smoke; &lt;M&gt;)" in text
+    assert "<pre>.venv/bin/rlli run slider</pre>" in text and "<pre>.venv/bin/voila notebooks/slider.ipynb</pre>" in text
+    given = re.search(r'<a href="([^"]+)" download>this notebook', text)[1]
+    assert nbformat.read(site / "notebooks" / given, as_version=4).cells[2].outputs  # as executed
+    assert "run-it" not in (site / "book" / "intro.html").read_text()
+
+
+def test_a_reference_to_a_page_has_the_short_title_of_the_contents(site):
+    assert '<span class="doc">Slide</span></a>' in (site / "book" / "intro.html").read_text()
 
 
 @pytest.mark.parametrize("alt", ["", ' alt=" "', ' alt="../_images/dot.png"'])
