@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := .venv/.ready
 
-.PHONY: book test lab notebooks checksums lock clean
+.PHONY: book test lab voila notebooks checksums lock clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml constraints.txt
@@ -33,6 +33,10 @@ test: $(READY)
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
+
+# The explorer with a live kernel and without the code; for another page, .venv/bin/voila notebooks/NAME.ipynb
+voila: $(READY)
+	$(BIN)/voila notebooks/explorer.ipynb
 
 # Execute the committed notebooks again and write them back with their outputs, and the pages that show their numbers.
 notebooks: $(READY)

@@ -105,7 +105,7 @@ def parser(about: str, commands: Mapping[str, Callable[[argparse.Namespace], int
     sub.add_argument("--page", type=Path, default=pages.BOOK / "claims.md", help=page)
     sub.add_argument(
         "--write", nargs="?", type=Path, const=pages.BOOK, metavar="FOLDER",
-        help="write claims.md, figure_map.md and status.md: without FOLDER those in book/, from the committed notebooks; "
+        help="write claims.md, figure_map.md, figure_list.md and status.md: without FOLDER those in book/, from the committed notebooks; "
         "with it those there, from the latest runs",
     )  # fmt: skip
     command("bench").add_argument("--json", action="store_true", help="seconds as JSON")

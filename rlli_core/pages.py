@@ -1,4 +1,4 @@
-"""The generated parts of the book's pages: claims, map of figures and status, between two comments each.
+"""The generated parts of the book's pages: claims, map and list of figures, status, between two comments each.
 
 The words around them are written by hand; `rlli claims --write` replaces what is between the comments. The tables are plain
 Markdown with links to files, so that they read as well on a code host as in the book.
@@ -22,6 +22,9 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 # A row of a check: its id, and the value with the ends of its interval if it has one.
 _ROW = re.compile(r"^\| (C\d+\.\d+) \|.*\| (-?[\d.e-]+)(?: \((-?[\d.e-]+) to (-?[\d.e-]+)\))? \|[^|]*\|$", re.M)
 
+# A figure of a page written by hand: its name, and its caption after the first empty line.
+_FIGURE = re.compile(r"^```{figure}.*?^:name: (\S+).*?\n\n(.*?)\n```", re.M | re.S)
+
 
 def write(folder: Path, ledger: Ledger, sources: Mapping[str, Source]) -> list[Path]:
     """Put what `sources` hold into the pages in `folder`; returns those that changed."""
@@ -41,6 +44,7 @@ def generated(ledger: Ledger, sources: Mapping[str, Source]) -> dict[str, str]:
     return {
         "claims.md": claims_page(found),
         "figure_map.md": figure_table(ledger.figures, found),
+        "figure_list.md": figure_list(),
         "status.md": status_page(ledger.figures, sources),
     }
 
@@ -48,7 +52,7 @@ def generated(ledger: Ledger, sources: Mapping[str, Source]) -> dict[str, str]:
 def filled(path: Path, text: str) -> str:
     """The page at `path` with `text` between its two comments."""
     if not path.is_file():
-        raise InvalidArgument("folder", str(path.parent), "one with claims.md, figure_map.md and status.md, such as book")
+        raise InvalidArgument("folder", str(path.parent), "one with claims.md, figure_map.md, figure_list.md and status.md, such as book")
     page = path.read_text()
     if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
         raise LedgerError(f"{path} needs one line {BEGIN!r} and after it one line {END!r}: what is between them is generated")
@@ -75,6 +79,22 @@ def figure_table(figures: Sequence[Figure], found: Sequence[Finding]) -> str:
         live = [f"[in a live notebook](../notebooks/{name}.ipynb#{slug(at)})" for name in figure.pages if (at := slider_of(name))]
         rows.append([figure.paper, figure.shows, pages, "<br>".join(verdicts[c] for c in figure.claims), "<br>".join(sliders + live[:1])])
     return _table(["In the paper", "What it shows", "Page here", "Claims and verdicts", "Slider"], rows)
+
+
+def figure_list() -> str:
+    """All numbered figures of this book in the order of its contents, each with its caption and page; Sphinx numbers them."""
+    rows = []
+    for file in _chapters():
+        if file.startswith("book/"):
+            page = (BOOK.parent / f"{file}.md").read_text()
+            link = f"[{page[2 : page.index(chr(10))]}]({Path(file).name}.md)"
+            found = _FIGURE.findall(page)
+        else:
+            link, cells = _link(Path(file).name), runs.read(notebooks.find(Path(file).name)).cells
+            told = [cell.metadata["mystnb"]["figure"] for cell in cells if "figure" in cell.metadata.get("mystnb", {})]
+            found = [(figure["name"], figure["caption"]) for figure in told]
+        rows += [[f"{{numref}}`{name}`", " ".join(caption.split()), link] for name, caption in found]
+    return _table(["Figure", "What it shows", "Page"], rows)
 
 
 def status_page(figures: Sequence[Figure], sources: Mapping[str, Source]) -> str:
@@ -201,9 +221,13 @@ def _outcome(result: Result) -> str:
 
 def _link(name: str, section: str = "") -> str:
     """A link to a notebook by its title in the book's contents, or to a section of it."""
-    chapters = (c for part in yaml.safe_load((BOOK / "_toc.yml").read_text())["parts"] for c in part["chapters"])
-    titles = {chapter["file"]: chapter.get("title") for chapter in chapters}
-    return f"[{section or titles.get(f'notebooks/{name}') or name}](../notebooks/{name}.ipynb{section and '#' + slug(section)})"
+    return f"[{section or _chapters().get(f'notebooks/{name}') or name}](../notebooks/{name}.ipynb{section and '#' + slug(section)})"
+
+
+def _chapters() -> dict[str, str | None]:
+    """The files of the book's contents in their order, with the short titles that they have there."""
+    contents = yaml.safe_load((BOOK / "_toc.yml").read_text())
+    return {contents["root"]: None} | {c["file"]: c.get("title") for part in contents["parts"] for c in part["chapters"]}
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -36,6 +36,7 @@ from .recording import intervals as intervals, numbers_of, record as record  # n
 RUNS = DATA.parent / "build" / "runs"
 PROFILES = ("smoke", "full")
 CELL_TIMEOUT_S = 3600
+_NOTES = ("papermill", "execution")  # what Papermill and JupyterLab write into the metadata of cells
 _LIBRARIES = ("rlli_core", "torch", "diffusers", "transformers", "numpy", "scipy", "scikit-image", "papermill")
 
 
@@ -92,8 +93,15 @@ def read_record(name: str, profile: str, folder: Path | None = None) -> dict | N
 
 
 def input_hash(notebook: nbformat.NotebookNode) -> str:
-    """Hash of what the result of a run depends on: cells with their parameters, the package, `data/`, library versions."""
-    total = hashlib.sha256(json.dumps([[cell.cell_type, cell.source] for cell in notebook.cells]).encode())
+    """Hash of what the result of a run depends on: cells with their parameters, the package, `data/`, library versions.
+
+    Metadata count as well, since the executed notebook carries them to the book: captions and alternative texts of figures.
+    """
+    cells = [
+        [cell.cell_type, cell.source, {key: value for key, value in cell.metadata.items() if value and key not in _NOTES}]
+        for cell in notebook.cells
+    ]
+    total = hashlib.sha256(json.dumps(cells, sort_keys=True).encode())
     total.update(json.dumps([_versions(), checksums.measured()]).encode())
     for path in sorted(p for p in Path(__file__).parent.rglob("*") if p.suffix in (".py", ".mjs", ".css", ".j2")):
         total.update(path.read_bytes())
@@ -277,8 +285,8 @@ def _clean(notebook: nbformat.NotebookNode, outputs: bool = True) -> nbformat.No
     """Without Papermill's notes (paths of this machine, times of each cell) and, if asked, without outputs."""
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
+        for note in _NOTES:
+            cell.metadata.pop(note, None)
         if cell.cell_type == "code" and not outputs:
             cell.outputs, cell.execution_count = [], None
     if not outputs:

@@ -18,7 +18,29 @@ from rlli_core.paths import DATA
 ROOT = DATA.parent
 BUILT = ROOT / "build" / "html"
 OFF_SITE = re.compile(r"(?:https?:)?//", re.I)
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 IN_CSS = re.compile(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')\s]+)""", re.I)
+
+
+class Pictures(HTMLParser):
+    """Collects the pictures of a page that have no alternative text; Sphinx writes the file's name where none is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.count, self.found = 0, []
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag == "img":
+            self.count += 1
+            if not (given.get("alt") or "").strip() or re.search(r"\.(png|svg|webp)$", given["alt"]):
+                self.found.append(given.get("src"))
+
+
+def pictures(page):
+    parser = Pictures()
+    parser.feed(page.read_text())
+    return parser
 
 
 class Requests(HTMLParser):
@@ -58,15 +80,15 @@ def off_site_requests(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A book of two pages under the real configuration: an equation, and a notebook with a saved slider."""
+    """A book of two pages under the real configuration: an equation, and a notebook with a saved slider and a picture."""
     source = tmp_path_factory.mktemp("book")
     shutil.copy(ROOT / "_config.yml", source)
     for part in ("assets", "extensions"):
         shutil.copytree(ROOT / "book" / part, source / "book" / part)
     (source / "web").mkdir()  # what make book puts there, the explorer's pictures and model, is tested in tests/web
     (source / "book" / "references.bib").write_text("")
-    (source / "book" / "intro.md").write_text("# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`.\n")
-    (source / "book" / "_toc.yml").write_text("format: jb-book\nroot: book/intro\nchapters: [{file: notebooks/slider}]\n")
+    (source / "book" / "intro.md").write_text("# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`, {numref}`fig-dot`, {doc}`/notebooks/slider`.\n")
+    (source / "book" / "_toc.yml").write_text("format: jb-book\nroot: book/intro\nchapters: [{file: notebooks/slider, title: Slide}]\n")
     state = {
         "state": {
             "a": {"model_module": "@jupyter-widgets/base", "model_module_version": "2.0.0", "model_name": "LayoutModel", "state": {}},
@@ -82,10 +104,13 @@ def site(tmp_path_factory):
     }
     view = {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": "b"}}
     cell = new_code_cell("slider", execution_count=1, outputs=[new_output("display_data", {**view, "text/plain": "slider"})])
-    notebook = new_notebook(cells=[new_markdown_cell("# A slider"), cell])
+    told = {"figure": {"caption": "A dot.", "name": "fig-dot"}, "image": {"alt": "One black dot."}}
+    picture = new_code_cell("dot", execution_count=2, outputs=[new_output("display_data", {"image/png": DOT})], metadata={"mystnb": told})
+    notebook = new_notebook(cells=[new_markdown_cell("# A slider"), cell, picture])
     notebook.metadata = {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
         "widgets": {"application/vnd.jupyter.widget-state+json": state},
+        "rlli": {"wall_s": 150, "peak_memory_mib": 512, "profile": "smoke", "machine": "<M>"},
     }
     (source / "notebooks").mkdir()
     nbformat.write(notebook, source / "notebooks" / "slider.ipynb")
@@ -106,6 +131,38 @@ def test_what_the_pages_need_is_there(site):
     assert "application/vnd.jupyter.widget-view+json" in page
     assert "_static/mathjax/tex-chtml-full.js" in (site / "book" / "intro.html").read_text()
     assert (static / "mathjax" / "output" / "chtml" / "fonts" / "woff-v2" / "MathJax_Main-Regular.woff").exists()
+
+
+def test_pictures_of_notebooks_are_numbered_and_told_in_words(site):
+    text = (site / "notebooks" / "slider.html").read_text()
+    assert '<img alt="One black dot."' in text and '<span class="caption-number">Fig.\N{NO-BREAK SPACE}B1 </span>' in text
+    assert 'href="../notebooks/slider.html#fig-dot"' in (site / "book" / "intro.html").read_text()
+
+
+def test_a_notebook_says_how_to_run_it_and_what_that_needs(site):
+    text = (site / "notebooks" / "slider.html").read_text()
+    assert "2.5 min, 0.5 GiB of memory, no GPU" in text and "(profile smoke; &lt;M&gt;)" in text
+    assert "<pre>.venv/bin/rlli run slider</pre>" in text and "<pre>.venv/bin/voila notebooks/slider.ipynb</pre>" in text
+    given = re.search(r'<a href="([^"]+)" download>this notebook', text)[1]
+    assert nbformat.read(site / "notebooks" / given, as_version=4).cells[2].outputs  # as executed
+    assert "run-it" not in (site / "book" / "intro.html").read_text()
+
+
+def test_a_reference_to_a_page_has_the_short_title_of_the_contents(site):
+    assert '<span class="doc">Slide</span></a>' in (site / "book" / "intro.html").read_text()
+
+
+@pytest.mark.parametrize("alt", ["", ' alt=" "', ' alt="../_images/dot.png"'])
+def test_a_picture_without_words_is_found(tmp_path, alt):
+    (tmp_path / "page.html").write_text(f'<img{alt} src="dot.png"><img alt="A dot." src="dot.png">')
+    assert (pictures(tmp_path / "page.html").count, pictures(tmp_path / "page.html").found) == (2, ["dot.png"])
+
+
+@pytest.mark.skipif(not BUILT.exists(), reason="the book is not built here")
+def test_every_picture_of_the_built_book_is_told_in_words():
+    found = {page.name: pictures(page) for part in ("book", "notebooks") for page in (BUILT / part).glob("*.html")}
+    assert {name: p.found for name, p in found.items() if p.found} == {}
+    assert sum(p.count for p in found.values()) > 60
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,24 @@ def test_outputs_are_those_of_a_whole_smoke_run(notebook, code):
     assert runs.numbers_of(notebook), "a notebook ends by recording its named numbers"
 
 
+def test_every_picture_has_an_alternative_text_a_caption_and_a_name():
+    names, texts, captions = [], [], []
+    for name in NAMES:
+        for cell in runs.read(notebooks.find(name)).cells:
+            shown = [output.data for output in cell.get("outputs", []) if "data" in output]
+            if not any("image/png" in data for data in shown):
+                continue
+            assert len(shown) == 1, f"{name}, {cell.id}: a caption is put under everything that a cell shows, so show one thing"
+            told = cell.metadata.get("mystnb", {})
+            figure, alt = told.get("figure", {}), told.get("image", {}).get("alt", "")
+            assert len(alt.split()) >= 12 and alt.endswith("."), f"{name}, {cell.id}: say what can be seen, for one who cannot see it"
+            assert figure.get("caption", "").endswith("."), f"{name}, {cell.id}: no caption"
+            assert re.fullmatch(r"fig(-[a-z0-9]+)+", figure.get("name", "")), f"{name}, {cell.id}: no name"
+            names, texts, captions = [*names, figure["name"]], [*texts, alt], [*captions, figure["caption"]]
+    assert len(names) > 60
+    assert len(set(names)) == len(set(texts)) == len(set(captions)) == len(names)
+
+
 @pytest.mark.parametrize("profile", runs.PROFILES)
 def test_profiles_name_real_notebooks_and_parameters(profile):
     for name, values in runs.load_profile(profile).items():

@@ -23,7 +23,7 @@ def page(ledger, committed):
     return pages.claims_page(claims.findings(ledger, committed))
 
 
-@pytest.mark.parametrize("name", ["claims.md", "figure_map.md", "status.md"])
+@pytest.mark.parametrize("name", ["claims.md", "figure_map.md", "figure_list.md", "status.md"])
 def test_the_committed_pages_are_what_would_be_generated(name, ledger, committed):
     path = pages.BOOK / name
     assert path.read_text() == pages.filled(path, pages.generated(ledger, committed)[name]), "run `rlli claims --write`"
@@ -73,6 +73,8 @@ def test_links_lead_to_notebooks_pages_and_headings(ledger, committed):
                 path = (pages.BOOK / target).resolve()
                 assert path.is_file(), f"{name}: {target}"
                 assert not anchor or anchor in map(pages.slug, pages.headings_of(path.stem)), f"{name}: {target}#{anchor}"
+            elif name == "figure_list.md":
+                assert (pages.BOOK / target).is_file() and not anchor, f"{name}: {target}"
             else:
                 assert target in ("", "claims.md") and re.fullmatch(r"c\d+", anchor), f"{name}: {target}#{anchor}"
 
@@ -85,6 +87,15 @@ def test_every_figure_has_a_page_and_those_with_a_panel_its_slider(ledger, commi
         assert ("in a live notebook" in row) == any(pages.slider_of(name) for name in figure.pages)
         assert ("turn it here" in row) == figure.explorer
         assert all(f"[{claim}](claims.md#{claim.lower()})" in row for claim in figure.claims)
+
+
+def test_the_list_has_every_figure_once_in_the_order_of_the_contents():
+    rows = pages.figure_list().splitlines()[2:]
+    named = re.findall(r"\{numref\}`([^`]+)`", "\n".join(rows))
+    assert len(rows) == len(named) == len(set(named)) > 60
+    assert named[0] == "fig-system" and "One round. Solid arrows" in rows[0]
+    assert named.index("fig-diffusion-walks") < named.index("fig-08-images") < named.index("fig-11-curves") < named.index("fig-own-kept")
+    assert "| [Fig. 8: bit errors](../notebooks/fig08_bit_errors.ipynb) |" in rows[named.index("fig-08-images")]
 
 
 def test_the_status_page_names_every_notebook(ledger, committed):
@@ -103,9 +114,9 @@ def test_status_shows_what_a_run_noted_and_a_dash_for_what_it_did_not(ledger):
 
 
 def test_writing_replaces_only_what_is_between_the_comments(tmp_path, ledger, committed):
-    for name in ("claims.md", "figure_map.md", "status.md"):
+    for name in ("claims.md", "figure_map.md", "figure_list.md", "status.md"):
         (tmp_path / name).write_text(f"# By hand\n\n{pages.BEGIN}\nold\n{pages.END}\n\nMore by hand.\n")
-    assert len(pages.write(tmp_path, ledger, committed)) == 3
+    assert len(pages.write(tmp_path, ledger, committed)) == 4
     text = (tmp_path / "status.md").read_text()
     assert text.startswith("# By hand\n\n") and text.endswith("\n\nMore by hand.\n") and "old" not in text
     assert pages.write(tmp_path, ledger, committed) == []

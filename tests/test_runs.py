@@ -77,6 +77,24 @@ def test_several_notebooks_run_and_unchanged_ones_are_not_run_again(bench, monke
     assert started == ["fig02_sum", "fig01_sum"]
 
 
+def test_captions_come_through_a_run_and_a_changed_one_makes_it_stale(bench):
+    path = bench("fig01_sum", *GOOD)
+    source = nbformat.read(path, as_version=4)
+    told = {"figure": {"caption": "A sum.", "name": "fig-sum"}, "image": {"alt": "Two numbers added."}}
+    source.cells[2].metadata["mystnb"] = told
+    nbformat.write(source, path)
+    (record,) = runs.run()
+    assert nbformat.read(runs.RUNS / "smoke" / "fig01_sum.ipynb", as_version=4).cells[2].metadata["mystnb"] == told
+    source.cells[2].metadata["mystnb"]["figure"]["caption"] = "Another sum."
+    source.cells[2].metadata["papermill"] = {"duration": 1.0}
+    nbformat.write(source, path)
+    (again,) = runs.run()
+    assert again["inputs"] != record["inputs"]
+    del source.cells[2].metadata["papermill"]
+    nbformat.write(source, path)
+    assert runs.run() == [again]
+
+
 @pytest.mark.parametrize(
     ("cell", "message"),
     [("1 / 0", "ZeroDivisionError"), ("import os\nos.kill(os.getpid(), 9)", "DeadKernelError")],
