@@ -23,6 +23,7 @@ book: $(READY)
 	$(BIN)/rlli claims --profile $(PROFILE) --write build/site/book
 	$(BIN)/python -m rlli_core.web.site build/web
 	cp -R build/web build/site/web
+	cp -R build/runs/$(PROFILE)/panels build/site/web/panels
 	cd build/site && ../../$(BIN)/jupyter-book build . --toc book/_toc.yml --path-output ../sphinx -W -n --keep-going
 	rm -rf build/html && mv build/sphinx/_build/html build/html
 	@echo "The book is at build/html/index.html"

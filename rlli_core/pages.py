@@ -75,9 +75,9 @@ def figure_table(figures: Sequence[Figure], found: Sequence[Finding]) -> str:
     rows = []
     for figure in figures:
         pages = ", ".join(_link(name) for name in figure.pages) + (f"; {figure.note}" if figure.note else "")
-        sliders = ["[turn it here](../notebooks/explorer.ipynb#the-panel)"] if figure.explorer else []
-        live = [f"[in a live notebook](../notebooks/{name}.ipynb#{slug(at)})" for name in figure.pages if (at := slider_of(name))]
-        rows.append([figure.paper, figure.shows, pages, "<br>".join(verdicts[c] for c in figure.claims), "<br>".join(sliders + live[:1])])
+        panels = [f"[turn it here](../notebooks/{name}.ipynb#{slug(at)})" for name in figure.pages if (at := slider_of(name))]
+        explorer = ["[in the explorer](../notebooks/explorer.ipynb#the-panel)"] if figure.explorer else []
+        rows.append([figure.paper, figure.shows, pages, "<br>".join(verdicts[c] for c in figure.claims), "<br>".join(panels[:1] + explorer)])
     return _table(["In the paper", "What it shows", "Page here", "Claims and verdicts", "Slider"], rows)
 
 

@@ -3,6 +3,8 @@
 A good run of notebook `name` under `profile` leaves `build/runs/<profile>/<name>.ipynb` and, beside it, the record
 `<name>.json`. A run that fails leaves `<name>.failed.ipynb` and `<name>.failed.json` and touches neither of those. A
 notebook whose inputs are those of its last good run is not run again, so an interrupted command goes on where it stopped.
+
+For the book, a run also works out the frames of the notebook's panels (`web.frames`), into `panels/<name>`.
 """
 
 import hashlib
@@ -11,6 +13,7 @@ import multiprocessing
 import os
 import platform
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -37,6 +40,7 @@ RUNS = DATA.parent / "build" / "runs"
 PROFILES = ("smoke", "full")
 CELL_TIMEOUT_S = 3600
 _NOTES = ("papermill", "execution")  # what Papermill and JupyterLab write into the metadata of cells
+FRAMES = "RLLI_PANELS"  # environment variable: where a kernel's panels put their frames; see `web.frames`
 _LIBRARIES = ("rlli_core", "torch", "diffusers", "transformers", "numpy", "scipy", "scikit-image", "papermill")
 
 
@@ -54,6 +58,7 @@ class RunRecord:
         wall_s: wall time in seconds.
         peak_memory_bytes: largest resident set of the kernel.
         inputs: hash of all that the result depends on; see `input_hash`.
+        panels: how many panels have their frames beside the result.
         versions, machine, git_commit, started: where the result comes from. The commit ends in "+" where the checkout
             had uncommitted changes and is None outside a checkout; `started` is UTC, ISO 8601.
     """
@@ -68,6 +73,7 @@ class RunRecord:
     wall_s: float
     peak_memory_bytes: int
     inputs: str
+    panels: int
     versions: dict
     machine: str
     git_commit: str | None
@@ -127,7 +133,8 @@ def run(
         force: run also what is up to date.
         write_back: copy each good result over the committed notebook.
         jobs: notebooks at a time, at least 1; by default as many as there are cores, 4 at most.
-        folder: where results and records go; by default build/runs/<profile>.
+        folder: where results and records go; by default build/runs/<profile>, where the book finds them: only there panels
+            get their frames.
 
     Raises:
         InvalidArgument: before anything runs, for an unknown notebook, profile, parameter, or a value of the wrong type.
@@ -142,14 +149,14 @@ def run(
     }
     if not paths:
         raise RunFailed(f"there is no notebook in {NOTEBOOKS}: run from a checkout")
-    folder = folder or RUNS / profile
+    for_book, folder = folder is None, folder or RUNS / profile
     folder.mkdir(parents=True, exist_ok=True)
-    done = {path: (read_record(path.stem, profile, folder) or {}).get("inputs") for path in paths}
+    done = {path: _inputs_if_whole(path.stem, profile, folder) for path in paths}
     stale = [path for path in paths if force or done[path] != input_hash(sources[path])]
     for path in paths:
         if path not in stale:
             print(f"{path.stem}: up to date")
-    failures = _run_parallel({path: sources[path] for path in stale}, folder, profile, jobs, cores)
+    failures = _run_parallel({path: sources[path] for path in stale}, folder, profile, jobs, cores, for_book)
     if write_back:
         for path in paths:
             if path.stem not in failures:
@@ -167,7 +174,7 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 
 def _run_parallel(
-    sources: Mapping[Path, nbformat.NotebookNode], folder: Path, profile: str, jobs: int, cores: int
+    sources: Mapping[Path, nbformat.NotebookNode], folder: Path, profile: str, jobs: int, cores: int, for_book: bool
 ) -> dict[str, str]:
     """Execute each notebook in a process of its own, `jobs` at a time; returns the errors by notebook name."""
     if not sources:
@@ -181,7 +188,7 @@ def _run_parallel(
     )
     with pool, tqdm(total=len(sources), desc="notebooks", unit="", position=0) as bar:
         runs = {
-            pool.submit(_run_one, path, source, folder, profile, threads, position): path.stem
+            pool.submit(_run_one, path, source, folder, profile, threads, position, for_book): path.stem
             for position, (path, source) in enumerate(sources.items(), start=1)
         }
         for done in as_completed(runs):
@@ -199,10 +206,13 @@ def _run_parallel(
 
 
 def _run_one(
-    path: Path, source: nbformat.NotebookNode, folder: Path, profile: str, threads: int, position: int
+    path: Path, source: nbformat.NotebookNode, folder: Path, profile: str, threads: int, position: int, for_book: bool
 ) -> RunRecord:
-    """Execute one notebook and write its result and record to `folder`; in a process of its own."""
+    """Execute one notebook and write its result, frames and record to `folder`; in a process of its own."""
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the kernel inherits it; two kernels on all cores each crawl
+    scratch = folder / "panels.new" / path.stem  # frames wait here until the run is good
+    shutil.rmtree(scratch, ignore_errors=True)
+    os.environ[FRAMES] = str(scratch) if for_book else ""
     parameters = {key: parameter.value for key, parameter in parameters_of(source).items()}
     inputs, started, clock = input_hash(source), datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     executed, error = _execute(path, source, position)
@@ -217,6 +227,7 @@ def _run_one(
         wall_s=round(time.perf_counter() - clock, 2),
         peak_memory_bytes=_peak_memory_of_children(),
         inputs=inputs,
+        panels=len(list(scratch.glob("*/index.js"))),
         versions=_versions(),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {threads} threads",
         git_commit=git_commit(),
@@ -224,13 +235,31 @@ def _run_one(
     )
     executed.metadata["rlli"] = _of_the_run(run_record)
     suffix = ".failed" if error else ""
-    # The notebook first: a record always describes a notebook that is already there.
+    # Frames and notebook first: a record always describes what is already there.
+    if not error:
+        _replace(scratch, folder / "panels" / path.stem)
+    shutil.rmtree(scratch, ignore_errors=True)
     write_text(folder / f"{path.stem}{suffix}.ipynb", nbformat.writes(executed) + "\n")
     write_text(folder / f"{path.stem}{suffix}.json", json.dumps(asdict(run_record), indent=1) + "\n")
     if not error:
         for left in folder.glob(f"{path.stem}.failed.*"):
             left.unlink()
     return run_record
+
+
+def _inputs_if_whole(name: str, profile: str, folder: Path) -> str | None:
+    """The inputs of the last good run, if all that it left is still there: the frames of its panels as well."""
+    last = read_record(name, profile, folder) or {}
+    there = len(list((folder / "panels" / name).glob("*/index.js")))
+    return last.get("inputs") if last.get("panels", 0) == there else None
+
+
+def _replace(new: Path, place: Path) -> None:
+    """Put the folder `new` in the place of another, or nothing where there is no new one."""
+    shutil.rmtree(place, ignore_errors=True)
+    if new.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        new.rename(place)
 
 
 def _of_the_run(run_record: RunRecord) -> dict:

@@ -186,3 +186,39 @@ def test_a_run_may_go_to_another_folder(bench, tmp_path):
     (record,) = runs.run(["fig01"], "full", folder=tmp_path / "apart")
     assert record["profile"] == "full" and record["numbers"]["total"] == 37
     assert (tmp_path / "apart" / "fig01_sum.ipynb").exists() and runs.read_record("fig01_sum", "full") is None
+
+
+PANEL = [
+    "from rlli_core.web.frames import Panel, Part, slider",
+    "Panel({'x': slider('x', range(4), 1, (0, 3))}, lambda x: (f'{x} {count}', [Part(text='words')]))",
+]
+
+
+def test_frames_of_panels_come_with_a_good_run_and_stay_through_a_failed_one(bench, tmp_path):
+    bench("fig01_sum", *GOOD, *PANEL)
+    (record,) = runs.run(["fig01"])
+    index = runs.RUNS / "smoke" / "panels" / "fig01_sum" / "1" / "index.js"
+    assert record["panels"] == 1 and '"1 3"' in (good := index.read_text())
+    assert '"fig01_sum/1"' in json.dumps(nbformat.read(runs.RUNS / "smoke" / "fig01_sum.ipynb", as_version=4).metadata.widgets)
+    bench("fig01_sum", *GOOD, *PANEL, "1 / 0")
+    with pytest.raises(RunFailed, match="ZeroDivisionError"):
+        runs.run(["fig01"], parameters={"count": 8})
+    assert index.read_text() == good and not list((runs.RUNS / "smoke").glob("panels.new/*"))
+    bench("fig01_sum", *GOOD)  # a page that has a panel no longer keeps none
+    runs.run(["fig01"])
+    assert not index.exists()
+    bench("fig01_sum", *GOOD, *PANEL)
+    (apart,) = runs.run(["fig01"], folder=tmp_path / "apart")  # such as a sweep's: nothing for the book
+    assert apart["panels"] == 0 and not (tmp_path / "apart" / "panels").exists()
+
+
+def test_a_notebook_without_its_frames_is_not_up_to_date(bench, monkeypatch):
+    bench("fig01_sum", *GOOD, *PANEL)
+    runs.run(["fig01"])
+    started = []
+    monkeypatch.setattr(runs, "_run_parallel", lambda sources, *rest: started.extend(p.stem for p in sources) or {})
+    runs.run(["fig01"])
+    assert started == []
+    (runs.RUNS / "smoke" / "panels" / "fig01_sum" / "1" / "index.js").unlink()
+    runs.run(["fig01"])
+    assert started == ["fig01_sum"]

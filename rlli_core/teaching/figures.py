@@ -31,7 +31,10 @@ def chains(values: np.ndarray, shared: int, ends: Mapping[str, np.ndarray]) -> n
     axes[0].set(xlabel="denoising steps taken", ylabel="the number (−1 tiger, +1 dog)", ylim=(-3, 3))
     axes[0].set_title("orange towards the tiger, blue towards the dog", fontsize=9)
     for colour, dashes, (name, found) in zip((TIGER, DOG, "black"), (":", "--", "-"), ends.items()):
-        sns.kdeplot(y=found, ax=axes[1], color=colour, linestyle=dashes, label=name)
+        if found.std() > 1e-6:
+            sns.kdeplot(y=found, ax=axes[1], color=colour, linestyle=dashes, label=name)
+        else:  # after a single step all end at one point
+            axes[1].axhline(found[0], color=colour, linestyle=dashes, label=name)
     axes[1].set(xlabel="density of the ends")
     axes[1].legend(loc="lower right", fontsize=7)
     return axes

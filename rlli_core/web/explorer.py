@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import anywidget
 import numpy as np
 import traitlets
 from PIL import Image
@@ -16,28 +13,18 @@ from ..allocation import Policy, Service, ServiceConfig, TableQoE, optimum
 from ..allocation.table import groups
 from ..channel import Link
 from ..diffusion.split import SplitDiffusion
-from ..errors import InvalidArgument, RlliError
+from ..errors import InvalidArgument
 from ..qoe.agent import PersonaAgent
 from ..qoe.persona import Persona, people
 from ..records import Handoff, SplitPlan
 from . import atlas
+from .widget import STYLE, Answering, module
 
-STATIC = Path(__file__).parent / "static"
 BEPS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3)
 START = {"group": 0, "wants": [0, 1], "shared": 3, "steps": [4, 8], "beps": [0.03, 0.03]}
 
 
-class Stale(Exception):
-    """The reader has moved on; nobody waits for this result."""
-
-
-def module() -> str:
-    """The panel as one JavaScript module: a widget's code travels as text, from which nothing can be imported."""
-    sources, panel = ((STATIC / f"{name}.mjs").read_text() for name in ("sources", "panel"))
-    return sources + "".join(line for line in panel.splitlines(keepends=True) if not line.startswith("import "))
-
-
-class Explorer(anywidget.AnyWidget):
+class Explorer(Answering):
     """Sliders for prompts, steps, bit errors, people and seed over the pictures of each stage and their scores.
 
     A newer request drops an older one between two denoising steps, and pictures are shown as they come.
@@ -53,8 +40,8 @@ class Explorer(anywidget.AnyWidget):
         InvalidArgument: `start` names something else.
     """
 
-    _esm = module()
-    _css = (STATIC / "panel.css").read_text()
+    _esm = module("common", "sources", "panel")
+    _css = STYLE
     config = traitlets.Dict().tag(sync=True)
 
     def __init__(
@@ -82,33 +69,11 @@ class Explorer(anywidget.AnyWidget):
                 "airtime": bits / self.link.bit_rate_bps,
             }
         )  # fmt: skip
-        self._latest, self._worker = 0, ThreadPoolExecutor(1)
-        self.on_msg(lambda _widget, content, _buffers: self.ask(content))
 
-    def ask(self, content: dict) -> None:
-        """Answer a request of the panel, in the worker; a request to run makes all earlier ones stale."""
+    def _respond(self, number: int, content: dict) -> object:
         if content["kind"] == "run":
-            self._latest = content["id"]
-        self._worker.submit(self._answer, content)
-
-    def _answer(self, content: dict) -> None:
-        number = content["id"]
-        try:
-            if content["kind"] == "run":
-                self._check(number)
-                value = self._run(number, content["state"])
-            else:
-                value = self.choice(content["who"], content["state"])
-        except Stale:
-            return
-        except Exception as error:  # the panel must hear of it, whatever it is
-            self.send({"id": number, "kind": "error", "value": str(error) if isinstance(error, RlliError) else repr(error)})
-            return
-        self.send({"id": number, "kind": "done", "value": value})
-
-    def _check(self, number: int) -> None:
-        if number != self._latest:
-            raise Stale
+            return self._run(number, content["state"])
+        return self.choice(content["who"], content["state"])
 
     def _run(self, number: int, state: dict) -> str:
         shared, seed, users = state["shared"], state["seed"], state["users"]

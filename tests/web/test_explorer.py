@@ -8,7 +8,8 @@ from PIL import Image
 
 from rlli_core import Link, Persona, SplitPlan
 from rlli_core.round import serve
-from rlli_core.web.explorer import Explorer, module
+from rlli_core.web.explorer import Explorer
+from rlli_core.web.widget import module
 
 TIGER, DOG = "a tiger in front of a bush", "a dog in front of a bush"
 
@@ -89,5 +90,10 @@ def test_what_cannot_be_is_told_and_the_next_request_works(explorer, heard):
 
 
 def test_the_panel_is_one_module():
-    assert "import " not in "".join(line for line in module().splitlines() if line.startswith("import"))
-    assert module().count("export default") == 1 and "function kernelSource" in module()
+    text = module("common", "sources", "panel")
+    assert not any(line.startswith("import") for line in text.splitlines())
+    assert text.count("export default") == 1 and "function kernelSource" in text
+
+
+def test_a_notebook_shows_the_same_text_every_time(explorer):
+    assert repr(explorer) == "Explorer()"

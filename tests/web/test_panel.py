@@ -8,7 +8,8 @@ import pytest
 
 from rlli_core import Link, SplitPlan
 from rlli_core.web import atlas
-from rlli_core.web.explorer import STATIC, Explorer, module
+from rlli_core.web.explorer import Explorer
+from rlli_core.web.widget import STYLE, module
 
 from .conftest import PATIENCE_MS
 
@@ -22,9 +23,9 @@ panel.render({{ model: {{ get: () => globalThis.config }}, el: document.getEleme
 def site(exported, tmp_path_factory):
     """A page with the panel, and what the built book has in _static/."""
     folder = tmp_path_factory.mktemp("panel")
-    code = module().replace("export default { render };", "const panel = { render };")
+    code = module("common", "sources", "panel").replace("export default { render };", "const panel = { render };")
     config = json.dumps(Explorer().config)
-    (folder / "index.html").write_text(PAGE.format(css=(STATIC / "panel.css").read_text(), config=config, module=code))
+    (folder / "index.html").write_text(PAGE.format(css=STYLE, config=config, module=code))
     for name in ("engine", "onnxruntime"):
         shutil.copytree(exported / name, folder / "_static" / name)
     shutil.copytree(atlas.ATLAS, folder / "_static" / "atlas")

@@ -1,52 +1,9 @@
 // The explorer's panel. One module for JupyterLab, where a kernel answers, and for the built page, where precomputed
 // pictures answer and, on a button, the model itself in the reader's browser.
+import { field, make, onPage, slider } from "./common.mjs";
 import { kernelSource, pageSource } from "./sources.mjs";
 
 const PLACES = ["sent", "received-0", "image-0", "received-1", "image-1"];
-
-/** Make an element with properties and children. */
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
-
-/** A labelled slider over `values`; `show` turns a value into the text beside it. */
-function slider(text, values, show, changed) {
-  const input = make("input", { type: "range", min: 0, max: values.length - 1, step: 1 });
-  const beside = make("output");
-  const tell = () => {
-    beside.textContent = show(values[input.value]);
-    input.setAttribute("aria-valuetext", beside.textContent);
-  };
-  input.addEventListener("input", () => (tell(), changed()));
-  return {
-    element: make("label", {}, make("span", { textContent: text }), input, beside),
-    get: () => values[input.value],
-    set: (value) => {
-      const near = values.map((v) => Math.abs(v - value));
-      input.value = near.indexOf(Math.min(...near));
-      tell();
-    },
-    tell,
-  };
-}
-
-/** A labelled text field that suggests `options`, or a choice among them if `closed`. */
-function field(text, options, changed, closed = false) {
-  const input = closed ? make("select") : make("input", { type: "text", autocomplete: "off", spellcheck: false });
-  const element = make("label", { className: "text" }, make("span", { textContent: text }), input);
-  let list = input;
-  if (!closed) {
-    list = make("datalist", { id: `rlli-${Math.random().toString(36).slice(2)}` });
-    input.setAttribute("list", list.id);
-    element.append(list);
-  }
-  const suggest = (some) => list.replaceChildren(...some.map((o) => make("option", { value: o, textContent: o })));
-  suggest(options);
-  input.addEventListener(closed ? "input" : "change", () => changed(input.value));
-  return { element, suggest, get: () => input.value.trim(), set: (value) => (input.value = value) };
-}
 
 /** Power in watts at which BPSK errs with probability `bep` at a linear gain, for eq. (24); no errors are one in 100,000. */
 function powerFor(bep, gain, config) {
@@ -74,7 +31,7 @@ function erfc(x) {
 
 function render({ model, el }) {
   const config = model.get("config");
-  const source = document.documentElement.dataset.content_root === undefined ? kernelSource(model) : pageSource(config);
+  const source = onPage() ? pageSource(config) : kernelSource(model);
   const percent = (value) => `${(100 * value).toFixed(value && value < 0.1 ? 1 : 0)} %`;
   const counts = (low, high) => Array.from({ length: high - low + 1 }, (_, i) => low + i);
   let latest = null, chosen = null; // the request under way; powers of a choice, until a control moves

@@ -3,6 +3,8 @@
 //   choice(who, state) -> [t0, t1, t2, P1, P2] of "policy" or "optimum"
 //   start(tell), only where there is more to be had: bring the model into the browser
 
+import { asker, assets, load } from "./common.mjs";
+
 const NOTHING = "nothing is sent";
 const score = (person, value, about = "") => `<span class="score">${person}: ${about}${value.toFixed(2)}</span>`;
 const escape = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
@@ -12,22 +14,9 @@ const captions = (state) => ({
   image: (k) => `device ${k + 1}: ${escape(state.users[k].prompt)}`,
 });
 
-/** A Jupyter kernel: every request has a number, and a newer one makes the kernel drop the older. */
+/** A Jupyter kernel. */
 export function kernelSource(model) {
-  const open = new Map();
-  let count = 0;
-  model.on("msg:custom", (content, buffers) => open.get(content.id)?.(content, buffers));
-  const ask = (content, signal, hear = () => {}) => new Promise((resolve, reject) => {
-    const id = ++count;
-    const end = (act) => (open.delete(id), act());
-    signal?.addEventListener("abort", () => end(() => reject(new DOMException("stale", "AbortError"))));
-    open.set(id, (answer, buffers) => {
-      if (answer.kind === "done") end(() => resolve(answer.value));
-      else if (answer.kind === "error") end(() => reject(new Error(answer.value)));
-      else hear(answer, buffers);
-    });
-    model.send({ ...content, id });
-  });
+  const ask = asker(model);
   return {
     choice: (who, state) => ask({ kind: "choice", who, state }),
     run: (state, { signal, progress, draw }) => ask({ kind: "run", state }, signal, async (answer, buffers) => {
@@ -43,16 +32,9 @@ export function kernelSource(model) {
 
 /** The built page: pictures from the atlas until `start` has brought the model into the browser. */
 export function pageSource(config) {
-  const root = new URL(`${document.documentElement.dataset.content_root}_static/`, document.baseURI);
-  const sheets = new Map();
+  const root = assets(), sheets = new Map();
   let atlas, engine;
 
-  const load = (tag, address, key = "src") => new Promise((resolve, reject) => {
-    const element = Object.assign(document.createElement(tag), { [key]: new URL(address, root).href });
-    element.onload = () => resolve(element);
-    element.onerror = () => reject(new Error(`${address} did not load; build the book again with make book.`));
-    if (tag === "script") document.head.append(element);
-  });
   const index = () => (atlas ??= load("script", "atlas/atlas.js").then(() => globalThis.rlliAtlas));
   const sheet = (name) => {
     if (!sheets.has(name)) sheets.set(name, load("img", `atlas/${name}.webp`));
