@@ -1,8 +1,8 @@
-"""Write the embedded text-to-image model for the browser: `python -m rlli_core.web.export FOLDER`.
+"""Write the embedded models for the browser: `python -m rlli_core.web.export FOLDER`.
 
-The folder then holds three networks as ONNX, `engine.json` with all else that the scripts need to know (noise schedule,
-words, shapes), and the scripts themselves from `static/`. They run on the ONNX runtime in
-`book/assets/vendor/onnxruntime`, by default beside the folder.
+The folder then holds the networks of the text-to-image model and of the persona agent as ONNX, `engine.json` with all
+else that the scripts need to know (noise schedule, words, shapes), and the scripts themselves from `static/`. They run on
+the ONNX runtime in `book/assets/vendor/onnxruntime`, by default beside the folder.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ from onnx import numpy_helper
 from ..channel import codec
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.split import SplitDiffusion
-from ..errors import UnsupportedPipeline
+from ..errors import UnsupportedModel, UnsupportedPipeline
 from ..paths import DATA, model_folder
 from ..provenance import write_text
+from ..qoe import agent as qoe_agent
+from ..qoe import conversation, persona
+from ..qoe.agent import PersonaAgent
+from . import export_agent
 
 STATIC = Path(__file__).with_name("static")
 RUNTIME = DATA.parent / "book" / "assets" / "vendor" / "onnxruntime"
@@ -86,8 +90,8 @@ def networks(denoiser: Denoiser) -> dict[str, tuple[torch.nn.Module, dict[str, t
     }
 
 
-def to_onnx(network: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> bytes:
-    """One network as an ONNX file of fixed shapes: the same network, the same bytes.
+def to_onnx(network: torch.nn.Module, inputs: dict[str, torch.Tensor], any_length: str = "") -> bytes:
+    """One network as an ONNX file of fixed shapes but for axis 1 of the input `any_length`: the same network, the same bytes.
 
     Weights that fit 16 bits without loss, as nearly all of the embedded model's do, are stored so and cast back to 32
     bits, in which everything is computed; the runtime does the casts once, when it loads the file.
@@ -101,6 +105,7 @@ def to_onnx(network: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> bytes:
             program = torch.onnx.export(
                 network, tuple(inputs.values()), input_names=list(inputs), output_names=["output"], opset_version=OPSET,
                 dynamo=True, verbose=False,
+                dynamic_shapes={name: {1: torch.export.Dim("length")} if name == any_length else None for name in inputs},
             )  # fmt: skip
     finally:
         said.setLevel(level)
@@ -169,36 +174,43 @@ def settings(chain: SplitDiffusion) -> dict:
     }
 
 
-def fingerprint(model: Path) -> str:
-    """SHA-256 over the model's files and this one: what the networks and `engine.json` are made from."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
-    for path in sorted(path for path in model.rglob("*") if path.is_file()):
-        digest.update(path.relative_to(model).as_posix().encode() + path.read_bytes())
+def fingerprint(*models: Path) -> str:
+    """SHA-256 over the models' files, the people and the code: what the networks and `engine.json` are made from."""
+    digest = hashlib.sha256((DATA / "personas.yaml").read_bytes())
+    for path in (__file__, *(module.__file__ for module in (export_agent, qoe_agent, conversation, persona))):
+        digest.update(Path(path).read_bytes())
+    for model in models:
+        for path in sorted(path for path in model.rglob("*") if path.is_file()):
+            digest.update(path.relative_to(model).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-def export(folder: Path, chain: SplitDiffusion | None = None) -> bool:
+def export(folder: Path, chain: SplitDiffusion | None = None, agent: PersonaAgent | None = None) -> bool:
     """Write the networks, `engine.json` and the scripts to `folder`; False if the networks were up to date already.
 
     Args:
-        chain: the embedded chain on the CPU in fp32, if it is loaded already.
+        chain, agent: the embedded ones on the CPU in fp32, if they are loaded already.
 
     Raises:
-        ModelNotFound: the embedded model is not in this checkout.
+        ModelNotFound: an embedded model is not in this checkout.
+        UnsupportedModel: the agent looks at pictures of another size than the chain makes, or is of another kind.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for script in STATIC.glob("*.mjs"):
         shutil.copyfile(script, folder / script.name)
-    record, made_from = folder / "engine.json", fingerprint(model_folder("embedded-sd"))
+    record, made_from = folder / "engine.json", fingerprint(model_folder("embedded-sd"), model_folder("persona-agent"))
     if _up_to_date(record, made_from):
         return False
     chain = chain or SplitDiffusion.from_pretrained("embedded", device="cpu", dtype="fp32")
-    files = {}
-    for name, (network, inputs) in networks(chain.denoiser).items():
-        content = to_onnx(network, inputs)
+    agent = agent or PersonaAgent.from_pretrained("embedded", device="cpu", dtype="fp32")
+    files, about = {}, settings(chain) | {"agent": export_agent.settings(agent)}
+    if about["image_size"] != about["agent"]["image_size"]:  # resizing is not the same in a browser
+        raise UnsupportedModel(f"the agent's pictures are of {about['agent']['image_size']}, the chain's of {about['image_size']}")
+    for name, network in (networks(chain.denoiser) | export_agent.networks(agent)).items():
+        content = to_onnx(*network)
         (folder / name).write_bytes(content)
         files[name] = len(content)
-    write_text(record, json.dumps({"made_from": made_from, "files": files, **settings(chain)}) + "\n")  # last: all is there
+    write_text(record, json.dumps({"made_from": made_from, "files": files} | about) + "\n")  # last: all is there
     return True
 
 

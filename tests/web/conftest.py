@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
-from rlli_core import SplitDiffusion
+from rlli_core import PersonaAgent, SplitDiffusion
 from rlli_core.web.export import RUNTIME, export
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -33,10 +33,16 @@ def embedded() -> SplitDiffusion:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory, embedded: SplitDiffusion) -> Path:
-    """A site's folder with the model in engine/, the runtime in onnxruntime/ and an empty page."""
+def agent() -> PersonaAgent:
+    """The embedded agent, likewise."""
+    return PersonaAgent.from_pretrained("embedded", device="cpu", dtype="fp32")
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, embedded: SplitDiffusion, agent: PersonaAgent) -> Path:
+    """A site's folder with the models in engine/, the runtime in onnxruntime/ and an empty page."""
     site = tmp_path_factory.mktemp("site")
-    assert export(site / "engine", embedded)
+    assert export(site / "engine", embedded, agent)
     shutil.copytree(RUNTIME, site / "onnxruntime")
     (site / "index.html").write_text(EMPTY_PAGE)
     return site

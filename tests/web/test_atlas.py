@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rlli_core import Link, Persona, PersonaAgent, SplitPlan
+from rlli_core import Link, Persona, SplitPlan
 from rlli_core.allocation import Policy, Service, ServiceConfig, TableQoE
 from rlli_core.allocation.table import groups
 from rlli_core.web import atlas
@@ -30,7 +30,7 @@ def test_sheets_and_scores_have_a_place_for_every_plan_and_error_rate(index):
     assert size < SHEETS_MB
 
 
-def test_a_picture_of_it_is_drawn_again(index, embedded):
+def test_a_picture_of_it_is_drawn_again(index, embedded, agent):
     """A short chain beside a long one, on a noisy link: the hardest place to get right."""
     group, plan, bep = index["groups"][1], SplitPlan(2, (8, 4)), 0.06
     server, wanted = group["prompts"][:2]
@@ -40,7 +40,6 @@ def test_a_picture_of_it_is_drawn_again(index, embedded):
     with Image.open(atlas.ATLAS / f"{group['number']}-1-2.webp") as sheet:
         kept = sheet.crop((128 * column, 128 * row, 128 * column + 128, 128 * row + 128)).convert("RGB")
     assert np.abs(np.asarray(kept, int) - np.asarray(image, int)).mean() < 6  # of 255: what the compression may cost
-    agent = PersonaAgent.from_pretrained("embedded", device="cpu", dtype="fp32")
     for k in (0, 4):
         score = agent.score(image, Persona.named(index["people"][k]), wanted).value
         assert group["scores"]["1-2"][row][column][k] / 1000 == pytest.approx(score, abs=0.005)

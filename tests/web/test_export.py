@@ -15,7 +15,8 @@ from rlli_core.embedded import scenes
 from rlli_core.errors import UnsupportedPipeline
 from rlli_core.paths import DATA
 from rlli_core.web import export as module
-from rlli_core.web.export import export, networks, settings, to_onnx
+from rlli_core.web import export_agent
+from rlli_core.web.export import export, fingerprint, networks, settings, to_onnx
 
 TIMESTEPS = (999, 640, 1)
 
@@ -63,27 +64,42 @@ def test_guidance_in_the_network_is_that_of_the_chain(embedded):
 
 def test_files_are_small_and_of_no_machine(engine):
     sizes = {path.name: path.stat().st_size for path in engine.glob("*.onnx")}
-    assert set(sizes) == {"text_encoder.onnx", "unet.onnx", "decoder.onnx"} and sum(sizes.values()) < 30e6
+    agent = {name: sizes[name] for name in ("agent_eye.onnx", "agent_mind.onnx")}
+    assert set(sizes) - set(agent) == {"text_encoder.onnx", "unet.onnx", "decoder.onnx"}
+    assert sum(agent.values()) < 15e6 and sum(sizes.values()) < 40e6
     assert json.loads((engine / "engine.json").read_text())["files"] == sizes
     for path in engine.iterdir():
         content = path.read_bytes()
         assert str(DATA.parent).encode() not in content and b"site-packages" not in content, path.name
 
 
-def test_the_same_network_gives_the_same_bytes(engine, embedded):
+def test_the_same_network_gives_the_same_bytes(engine, embedded, agent):
     assert to_onnx(*networks(embedded.denoiser)["decoder.onnx"]) == (engine / "decoder.onnx").read_bytes()
+    assert to_onnx(*export_agent.networks(agent)["agent_mind.onnx"]) == (engine / "agent_mind.onnx").read_bytes()
 
 
-def test_what_is_up_to_date_is_not_written_again(engine, embedded, tmp_path, monkeypatch):
+def test_what_is_up_to_date_is_not_written_again(engine, embedded, agent, tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(module, "to_onnx", lambda network, inputs: written.append(network) or b"network")
-    assert export(tmp_path, embedded) and len(written) == 3
-    assert not export(tmp_path, embedded) and len(written) == 3
+    monkeypatch.setattr(module, "to_onnx", lambda network, *_: written.append(network) or b"network")
+    assert export(tmp_path, embedded, agent) and len(written) == 5
+    assert not export(tmp_path, embedded, agent) and len(written) == 5
     os.truncate(tmp_path / "unet.onnx", 3)
-    assert export(tmp_path, embedded) and len(written) == 6
-    monkeypatch.setattr(module, "fingerprint", lambda model: "another model")
-    assert export(tmp_path, embedded) and len(written) == 9
+    assert export(tmp_path, embedded, agent) and len(written) == 10
+    monkeypatch.setattr(module, "fingerprint", lambda *models: "another model")
+    assert export(tmp_path, embedded, agent) and len(written) == 15
     assert {path.name for path in module.STATIC.glob("*.mjs")} < {path.name for path in tmp_path.iterdir()}
+
+
+def test_another_fingerprint_for_another_agent_or_model(tmp_path):
+    folders = [tmp_path / name for name in ("model", "agent")]
+    for folder in folders:
+        (folder / "prompts").mkdir(parents=True)
+        (folder / "prompts" / "question.j2").write_text("question")
+    prints = {fingerprint(*folders)}
+    for folder in folders:
+        (folder / "prompts" / "question.j2").write_text("another question")
+        prints.add(fingerprint(*folders))
+    assert len(prints) == 3 and fingerprint(*folders) in prints
 
 
 def test_words_are_those_of_the_captions(engine, embedded):

@@ -6,7 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from rlli_core import Link, SplitPlan
+from PIL import Image
+
+from rlli_core import Link, Persona, SplitPlan
+from rlli_core.qoe.persona import people
 from rlli_core.web import atlas
 from rlli_core.web.explorer import Explorer
 from rlli_core.web.widget import STYLE, module
@@ -46,8 +49,9 @@ def settle(page):
 
 def picture(page, number):
     """Pixels of one of the five pictures, (128, 128, 3) uint8."""
-    read = "n => Array.from(document.querySelectorAll('.rlli canvas')[n].getContext('2d').getImageData(0, 0, 128, 128).data)"
-    return np.array(page.evaluate(read, number), np.uint8).reshape(128, 128, 4)[..., :3]
+    read = "document.querySelectorAll('.rlli canvas')[n].getContext('2d').getImageData(0, 0, 128, 128).data"
+    pixels = json.loads(page.evaluate(f"n => JSON.stringify(Array.from({read}))", number))  # playwright's own way takes a second
+    return np.array(pixels, np.uint8).reshape(128, 128, 4)[..., :3]
 
 
 def slide(page, label, value, number=0):
@@ -55,6 +59,23 @@ def slide(page, label, value, number=0):
     control = page.get_by_label(label, exact=False).nth(number)
     control.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", value)
     settle(page)
+
+
+def write(page, label, text, number=0):
+    """Put a text in a field, or choose it in a list."""
+    control = page.get_by_label(label).nth(number)
+    control.evaluate("(e, text) => { e.value = text; e.dispatchEvent(new Event(e.list ? 'change' : 'input')); }", text)
+    settle(page)
+
+
+def same_scores(page, agent, *wishes):
+    """Whether each device's caption has the agent's score, as Python has it, of the picture that stands above it."""
+    for k, (person, prompt) in enumerate(wishes):
+        image = Image.fromarray(picture(page, 2 + 2 * k))
+        score = agent.score(image, Persona.named(person), prompt).value
+        said, shown = page.locator("figcaption").nth(2 + 2 * k).inner_text().split("\n")
+        assert said == f"device {k + 1}: {prompt}" and shown.startswith(f"{person}: ")
+        assert float(shown.removeprefix(f"{person}: ")) == pytest.approx(score, abs=0.0051)
 
 
 def note(page):
@@ -140,7 +161,7 @@ def test_it_fits_a_phone_and_takes_the_colours_of_a_dark_page(page):
     page.set_viewport_size({"width": 1100, "height": 900})
 
 
-def test_the_model_itself_runs_on_a_button_and_draws_what_python_draws(page, embedded):
+def test_the_model_itself_runs_on_a_button_and_draws_what_python_draws(page, embedded, agent):
     page.get_by_role("button", name="Run the model here").click()
     page.get_by_role("button", name="The model runs here").wait_for(timeout=PATIENCE_MS)
     slide(page, "seed", 5)
@@ -151,6 +172,38 @@ def test_the_model_itself_runs_on_a_button_and_draws_what_python_draws(page, emb
     expected = np.asarray(embedded.device_denoise(got, "a tiger in front of a bush", plan, device=0))
     # a value that lies on the edge between two levels may be sent as the other: hence the mean
     assert np.abs(picture(page, 2).astype(int) - expected).mean() < 1
+    same_scores(page, agent, ("GA1", "a tiger in front of a bush"), ("GA2", "a dog in front of a bush"))
+
+
+def test_another_person_is_asked_about_the_same_picture_at_once(page, agent):
+    before, seen = picture(page, 4), set()
+    for person in people():
+        taken = page.get_by_label("judged as").nth(1).evaluate(
+            """async (e, person) => {
+                const caption = document.querySelectorAll("figcaption")[4], started = performance.now();
+                e.value = person;
+                e.dispatchEvent(new Event("input"));
+                while (!new RegExp(`${person}: [01]`).test(caption.textContent)) await new Promise((r) => setTimeout(r, 5));
+                return performance.now() - started;
+            }""",
+            person,
+        )
+        settle(page)
+        assert taken < 500 and "Computed in this browser in 0.0 s" in note(page)  # the chain alone takes a second
+        assert (picture(page, 4) == before).all()
+        same_scores(page, agent, ("GA1", "a tiger in front of a bush"), (person, "a dog in front of a bush"))
+        seen.add(page.locator("figcaption").nth(4).inner_text())
+    assert len(seen) == len(people())
+
+
+def test_own_words_and_any_seed_have_scores_too(page, agent):
+    write(page, "server draws", "two pigeons")
+    assert "does not know “two”" in note(page)
+    write(page, "wants", "a horse and an owl in the snow, drawing style", 1)
+    slide(page, "seed", 77)
+    write(page, "server draws", "an owl beside a cake")
+    assert "Computed in this browser" in note(page)
+    same_scores(page, agent, ("GA1", "a tiger in front of a bush"), (list(people())[-1], "a horse and an owl in the snow, drawing style"))
 
 
 def test_wild_dragging_ends_with_the_last_place(page):
@@ -168,3 +221,21 @@ def test_a_page_opened_as_a_file_has_the_pictures_and_says_how_to_get_the_model(
     page.get_by_role("button", name="Run the model here").click()
     page.get_by_text("http.server").wait_for(timeout=PATIENCE_MS)
     assert page.problems == []
+
+
+def test_without_the_agent_there_are_pictures_and_without_a_rating_no_number(site, serve, open_page, settings):
+    """The agent comes after the first picture; if it does not come that is told, and tried again when there is a reason."""
+    page = open_page(f"{serve(site)}/index.html")
+    unsure = settings | {"agent": settings["agent"] | {"least_mass": 1.01}}
+    page.context.route("**/engine.json", lambda route: route.fulfill(json=unsure))
+    page.context.route("**/agent_eye.onnx", lambda route: route.fulfill(status=404))
+    settle(page)
+    page.get_by_role("button", name="Run the model here").click()
+    page.get_by_text("agent_eye.onnx cannot be loaded: the server answers 404").wait_for(timeout=PATIENCE_MS)
+    assert all(np.ptp(picture(page, n)) > 100 for n in range(5))
+    assert [page.locator("figcaption").nth(n).inner_text().split("\n")[1] for n in (2, 4)] == ["GA1: no score yet", "GA2: no score yet"]
+    page.context.unroute("**/agent_eye.onnx")
+    write(page, "judged as", "user 1", 1)
+    assert "Computed in this browser in 0.0 s" in note(page)
+    assert [page.locator("figcaption").nth(n).inner_text().split("\n")[1] for n in (2, 4)] == ["GA1: no rating", "user 1: no rating"]
+    assert {problem for problem in page.problems if "404" not in problem} == set()

@@ -9,10 +9,12 @@ import pytest
 import torch
 import yaml
 
-from rlli_core import SplitPlan
+from rlli_core import Persona, SplitPlan
 from rlli_core.channel import codec
 from rlli_core.diffusion.schedule import ddim_step, device_steps, grid_steps, server_steps
 from rlli_core.paths import DATA
+from rlli_core.qoe.persona import people
+from rlli_core.web.export_agent import _tokens
 
 SEEDS = (0, 7, 2**32 - 1, 2**32 + 5, 2**53 - 1)
 
@@ -109,3 +111,51 @@ def test_tokens_are_the_same(page, embedded, settings):
     for prompt in prompts:
         expected = embedded.pipeline.tokenizer(prompt, padding="max_length", max_length=24).input_ids
         assert call(page, "tokenizer", "tokenize", prompt, settings["tokens"]) == expected, prompt
+
+
+# What a prompt may be made of to lead the agent astray, or a script that splits and strips not quite as Python does.
+PIECES = (
+    "tiger", "Tigers", "BUSH", "stars", "star", "butterflys", "zebra", "rating", "quality:", "9", "9 9", '"', ".", ",", ":", ";", "?!",
+    "(dog)", '"cat"', "dog.cat", "user:", "User :", "superuser:", "assistant\u2003:", "a\u017f\u017fistant:", "human", "_system:",
+    "\u00e9user:", "\u00b2human:", "<image>", "<s>", "</s>", "<<s>image>", "<pad", ">", "\ufeff", "\u200b", "\x1c", "\x85", "\xa0",
+    "\u2028", "\u3000", "duc\u212a", "\u0130", "dog\u0301", "\U0001f42f", "__proto__", "constructor", "toString", "\n", "\t", " ", " ", " ",
+)  # fmt: skip
+
+
+def test_the_agent_is_told_the_same(page, agent, settings):
+    rng = random.Random(0)
+    prompts = sum(yaml.safe_load((DATA / "prompts.yaml").read_text())["groups"], [])
+    prompts += ["", " ", "tiger " * 100, "\U0001f42f" * 298 + " dog", "\U0001f42f" * 296 + " dog", *PIECES]
+    prompts += ["".join(rng.choices(PIECES, k=rng.randrange(1, 12))) for _ in range(400)]
+    prompts += [" ".join(rng.choices(PIECES, k=rng.randrange(1, 60))) for _ in range(100)]
+    who = [*people(), [0, 1, 0.5, 0.005, 0.995], *([rng.random() for _ in range(5)] for _ in range(300))]
+    who += [[(i + 1) % 100 / 99, i / 198, 0, 1, 0.5] for i in range(199)]  # on the edges between two digits
+    cases = [[who[i % len(who)], prompts[i % len(prompts)]] for i in range(max(len(who), len(prompts)))]
+    told = page.evaluate(
+        """async ([cases, settings]) => {
+            const { conversation } = await import("/engine/agent.mjs");
+            return JSON.stringify(cases.map(([person, prompt]) => Array.from(conversation(person, prompt, settings))));
+        }""",
+        [cases, settings["agent"]],
+    )
+    for (person, prompt), tokens in zip(cases, json.loads(told), strict=True):
+        persona = Persona.named(person) if isinstance(person, str) else Persona.of(person)
+        assert tokens == _tokens(agent, persona, prompt), (person, prompt)
+
+
+def test_a_score_is_what_python_makes_of_the_chances(page, agent):
+    rng = np.random.default_rng(0)
+    for mass in (1.0, 0.75, 0.5001):
+        chances = mass * rng.dirichlet(np.ones(10))
+        got = call(page, "agent", "rate", chances.tolist(), agent.least_mass)
+        assert got["mass"] == pytest.approx(mass) and got["value"] == pytest.approx(chances @ np.arange(10) / 9 / mass)
+        np.testing.assert_allclose(got["probabilities"], chances / mass)
+    for chances, least in ((np.full(10, 0.0499), 0.5), (np.zeros(10), 0.0), (np.full(10, np.nan), 0.5)):
+        said = page.evaluate(
+            """async ([chances, least]) => {
+                const { rate } = await import("/engine/agent.mjs");
+                try { return rate(chances, least); } catch (error) { return error.name; }
+            }""",
+            [chances.tolist(), least],
+        )
+        assert said == "UnreadableScore", chances

@@ -1,11 +1,12 @@
 /**
- * The split diffusion model in the reader's browser: no kernel, no network but the book's own files.
+ * The split diffusion model and the persona agent in the reader's browser: no kernel, no network but the book's own files.
  *
  *     const engine = await Engine.load(baseUrl, { onProgress: (loaded, total) => ... });
  *     const { sent, devices } = await engine.run({
  *       serverPrompt: "a tiger in front of a bush", devicePrompts: ["a dog in front of a bush"],
  *       sharedSteps: 3, deviceSteps: [5], beps: [0.03], seed: 7,
  *     });
+ *     const { value } = await engine.score(devices[0].image, "GA1", "a dog in front of a bush");
  *
  * This module imports nothing, so that it can also be part of another script. The work is done in `worker.mjs`.
  */
@@ -13,6 +14,11 @@
 /** Something that the reader can understand or set right; the message says what is wrong and what is allowed. */
 export class EngineError extends Error {
   name = "EngineError";
+}
+
+/** The agent does not answer with a rating, so there is no score. */
+export class UnreadableScore extends EngineError {
+  name = "UnreadableScore";
 }
 
 /**
@@ -37,6 +43,11 @@ export class EngineError extends Error {
  * @property {number | null} device counted from 0
  * @property {number} step steps done or kept from earlier runs, of all stages
  * @property {number} steps of all stages
+ *
+ * @typedef {object} Score what the agent thinks of one picture, as in Python
+ * @property {number} value the QoE in [0, 1]
+ * @property {number[]} probabilities of the ratings 0 to 9, summing to 1
+ * @property {number} mass probability that the agent gives a rating at all
  */
 
 export class Engine {
@@ -47,7 +58,8 @@ export class Engine {
   #last = 0;
 
   /**
-   * Download the model, about 36 MB with the runtime, and make it ready.
+   * Download the model, about 36 MB with the runtime, and make it ready. The agent, about 15 MB, follows by itself: no
+   * picture waits for it.
    *
    * @param {string | URL} baseUrl folder that `python -m rlli_core.web.export` wrote, absolute or relative to the page
    * @param {object} [options]
@@ -85,7 +97,9 @@ export class Engine {
       engine.close();
       throw error;
     });
-    engine.#worker.onmessage = ({ data }) => engine.#runs.get(data.id)?.(data);
+    engine.#worker.onmessage = ({ data }) => {
+      for (const hear of data.type === "progress" ? engine.#runs.values() : [engine.#runs.get(data.id)]) hear?.(data);
+    };
     engine.#worker.onerror = (event) => engine.#fail(`The model stopped unexpectedly: ${event.message}`);
     return engine;
   }
@@ -111,7 +125,31 @@ export class Engine {
    * @returns {Promise<Result>}
    * @throws {EngineError} a request that is not possible, with what is allowed; or the signal's reason
    */
-  async run({ onStep = () => {}, signal, ...request }) {
+  run({ onStep = () => {}, signal, ...request }) {
+    return this.#ask("run", request, signal, ({ type, step }) => type === "step" && onStep(step));
+  }
+
+  /**
+   * Have a person judge a picture, as `PersonaAgent.score` in Python. Waits for the agent if that is still on its way.
+   *
+   * @param {ImageData} image of the size that `run` makes
+   * @param {string | number[]} person a name of `data/personas.yaml`, or five traits from 0 to 1 (O, C, E, A, N)
+   * @param {string} prompt what the person asked for, in any words
+   * @param {object} [options]
+   * @param {AbortSignal} [options.signal]
+   * @param {(loaded: number, total: number) => void} [options.onProgress] bytes of the agent, while it is on its way
+   * @returns {Promise<Score>}
+   * @throws {UnreadableScore} the agent does not answer with a rating
+   * @throws {EngineError} no such person, another size, or an agent that does not load (the next call tries again); or
+   *   the signal's reason
+   */
+  score(image, person, prompt, { signal, onProgress = () => {} } = {}) {
+    const hear = ({ type, loaded, total }) => type === "progress" && onProgress(loaded, total);
+    return this.#ask("score", { image, person, prompt }, signal, hear);
+  }
+
+  /** The worker's answer to one request; `hear` gets what it says until then. */
+  async #ask(type, request, signal, hear) {
     signal?.throwIfAborted();
     const id = ++this.#last;
     let stop;
@@ -123,11 +161,11 @@ export class Engine {
         };
         signal?.addEventListener("abort", stop);
         this.#runs.set(id, (data) => {
-          if (data.type === "step") onStep(data.step);
           if (data.type === "done") resolve(data.result);
-          if (data.type === "failed") reject(new EngineError(data.message));
+          else if (data.type === "failed") reject(new (data.unreadable ? UnreadableScore : EngineError)(data.message));
+          else hear(data);
         });
-        this.#worker.postMessage({ type: "run", id, request });
+        this.#worker.postMessage({ type, id, request });
       });
     } finally {
       this.#runs.delete(id);

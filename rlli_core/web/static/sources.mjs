@@ -6,7 +6,7 @@
 import { asker, assets, load } from "./common.mjs";
 
 const NOTHING = "nothing is sent";
-const score = (person, value, about = "") => `<span class="score">${person}: ${about}${value.toFixed(2)}</span>`;
+const score = (person, value) => `<span class="score">${person}: ${value.toFixed(2)}</span>`;
 const escape = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
 const captions = (state) => ({
   sent: state.shared ? `the server's latent after ${state.shared} steps` : NOTHING,
@@ -90,23 +90,29 @@ export function pageSource(config) {
       + `t₂ = ${at.users[1].steps}${at.shared ? `, bit errors ${rates}` : ""}, seed ${all.seed}.`;
   }
 
-  async function fromModel(state, { signal, progress, draw }, all) {
+  async function fromModel(state, { signal, progress, draw }) {
     const made = await engine.run({
       serverPrompt: state.server, devicePrompts: state.users.map((u) => u.prompt), sharedSteps: state.shared,
       deviceSteps: state.users.map((u) => u.steps), beps: state.users.map((u) => u.bep), seed: state.seed, signal,
       onStep: ({ step, steps }) => progress(step / steps),
     });
-    const at = locate(state, all), text = captions(state);
+    const text = captions(state);
+    const show = (k, said) => draw(`image-${k}`, made.devices[k].image, `${text.image(k)}<br>${said}`);
     draw("sent", state.shared ? made.sent.image : null, text.sent);
     made.devices.forEach((device, k) => {
       draw(`received-${k}`, state.shared ? device.received.image : null, text.received(k));
-      const person = state.users[k].person;
-      draw(`image-${k}`, device.image, `${text.image(k)}<br>`
-        + (known(state, at) ? score(person, scoreOf(all, at, k, person), "about ") : "no agent here"));
+      show(k, `${state.users[k].person}: no score yet`);
     });
+    for (const [k, { person, prompt }] of state.users.entries()) {
+      const asked = engine.score(made.devices[k].image, person, prompt, { signal, onProgress: (loaded, size) => progress(loaded / size) });
+      show(k, await asked.then(({ value }) => score(person, value), (error) => {
+        if (error.name !== "UnreadableScore") throw error;
+        return `${person}: no rating`;
+      }));
+    }
     const flips = `; ${made.devices.map((d) => d.flippedBits).join(" and ")} of ${made.devices[0].payloadBits} bits arrived wrong`;
     return `Computed in this browser in ${(made.milliseconds / 1000).toFixed(1)} s${state.shared ? flips : ""}. `
-      + "The agent does not run here: a score is that of the nearest point worked out beforehand.";
+      + "The scores are the agent's own of these pictures.";
   }
 
   return {

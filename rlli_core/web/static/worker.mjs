@@ -1,16 +1,19 @@
 /**
  * The thread in which the networks run, so that the page stays responsive. `engine.mjs` starts it and talks to it.
  *
- * In:  {type: "load", base, runtime} once, then {type: "run", id, request} and {type: "cancel", id}.
- * Out: {type: "progress", loaded, total}, {type: "ready", settings}, {type: "step", id, step}, {type: "done", id, result},
- *      {type: "failed", id?, message}.
+ * In:  {type: "load", base, runtime} once, then {type: "run" or "score", id, request} and {type: "cancel", id}.
+ * Out: {type: "progress", loaded, total}, first for the model, then for the agent; {type: "ready", settings},
+ *      {type: "step", id, step}, {type: "done", id, result}, {type: "failed", id?, message, unreadable}.
  */
+import { Agent } from "./agent.mjs";
 import { Chain } from "./chain.mjs";
-import { EngineError } from "./engine.mjs";
+import { EngineError, UnreadableScore } from "./engine.mjs";
 
 const RUNTIME = { script: "ort.wasm.min.mjs", binary: "ort-wasm-simd-threaded.wasm" };
 
 let chain;
+let agent; // a promise, from when it is on its way
+let loadAgent;
 let queue = Promise.resolve();
 const cancelled = new Set();
 
@@ -32,11 +35,8 @@ async function download(address, onBytes) {
   return new Uint8Array(await new Blob(pieces).arrayBuffer());
 }
 
-async function load({ base, runtime }) {
-  const settings = JSON.parse(new TextDecoder().decode(await download(new URL("engine.json", base), () => {})));
-  const sizes = new Map(Object.entries(settings.files).map(([name, size]) => [new URL(name, base).href, size]));
-  const binary = new URL(RUNTIME.binary, runtime).href;
-  sizes.set(binary, settings.runtime_bytes);
+/** Fetch files of known sizes, address -> bytes, and tell how far it is. @returns {Promise<Map<string, Uint8Array>>} */
+async function downloadAll(sizes) {
   const total = [...sizes.values()].reduce((a, b) => a + b);
   let loaded = 0;
   const onBytes = (count) => postMessage({ type: "progress", loaded: (loaded += count), total });
@@ -50,52 +50,86 @@ async function load({ base, runtime }) {
       fetched.set(address, content);
     }),
   );
+  return fetched;
+}
+
+async function load({ base, runtime }) {
+  const settings = JSON.parse(new TextDecoder().decode(await download(new URL("engine.json", base), () => {})));
+  const binary = new URL(RUNTIME.binary, runtime).href;
+  const sizesOf = (names) => names.map((name) => [new URL(`${name}.onnx`, base).href, settings.files[`${name}.onnx`]]);
+  const fetched = await downloadAll(new Map([...sizesOf(["text_encoder", "unet", "decoder"]), [binary, settings.runtime_bytes]]));
 
   const ort = await import(new URL(RUNTIME.script, runtime));
   ort.env.logLevel = "error";
   ort.env.wasm.numThreads = 1; // more need headers that plain hosts of static pages do not send
   ort.env.wasm.wasmBinary = fetched.get(binary);
-  const session = (name) =>
-    ort.InferenceSession.create(fetched.get(new URL(name, base).href), { executionProviders: ["wasm"] });
+  const session = (name, files) =>
+    ort.InferenceSession.create(files.get(new URL(`${name}.onnx`, base).href), { executionProviders: ["wasm"] });
   chain = new Chain(
     ort,
     {
-      textEncoder: await session("text_encoder.onnx"),
-      unet: await session("unet.onnx"),
-      decoder: await session("decoder.onnx"),
+      textEncoder: await session("text_encoder", fetched),
+      unet: await session("unet", fetched),
+      decoder: await session("decoder", fetched),
     },
     settings,
   );
+  loadAgent = async () => {
+    const files = await downloadAll(new Map(sizesOf(["agent_eye", "agent_mind"])));
+    const sessions = { eye: await session("agent_eye", files), mind: await session("agent_mind", files) };
+    return new Agent(ort, sessions, settings.agent);
+  };
   postMessage({ type: "ready", settings });
+  theAgent().catch(() => {}); // whoever asks for a score is told
 }
 
-async function run({ id, request }) {
-  const stopIfCancelled = async () => {
-    await new Promise((resolve) => setTimeout(resolve)); // lets a message that cancels come in
-    if (cancelled.has(id)) throw new EngineError("cancelled");
-  };
-  await stopIfCancelled();
-  chain.check(request);
-  const result = await chain.run(request, async (step) => {
-    postMessage({ type: "step", id, step });
-    await stopIfCancelled();
+/** The agent, when it is there; if it failed to load it is tried again. */
+function theAgent() {
+  agent ??= loadAgent().catch((error) => {
+    agent = undefined;
+    throw error;
   });
-  postMessage({ type: "done", id, result });
+  return agent;
+}
+
+async function stopIfCancelled(id) {
+  await new Promise((resolve) => setTimeout(resolve)); // lets a message that cancels come in
+  if (cancelled.has(id)) throw new EngineError("cancelled");
+}
+
+const answers = {
+  run({ id, request }) {
+    chain.check(request);
+    return chain.run(request, async (step) => {
+      postMessage({ type: "step", id, step });
+      await stopIfCancelled(id);
+    });
+  },
+  async score({ request: { image, person, prompt } }) {
+    return (await agent).score(image, person, prompt);
+  },
+};
+
+/** Answer a request after those before it. */
+function enqueue(data) {
+  queue = queue
+    .then(() => stopIfCancelled(data.id))
+    .then(() => answers[data.type](data))
+    .then((result) => postMessage({ type: "done", id: data.id, result }))
+    .catch((error) => fail(error, data.id))
+    .finally(() => cancelled.delete(data.id));
 }
 
 /** Say what went wrong; only an `EngineError` is worded for readers. */
 function fail(error, id) {
   const message = error instanceof EngineError ? error.message : `The model stopped unexpectedly: ${error}`;
-  postMessage({ type: "failed", id, message });
+  postMessage({ type: "failed", id, message, unreadable: error instanceof UnreadableScore });
 }
 
 self.onmessage = ({ data }) => {
   if (data.type === "load") load(data).catch((error) => fail(error));
   if (data.type === "cancel") cancelled.add(data.id);
-  if (data.type === "run") {
-    queue = queue
-      .then(() => run(data))
-      .catch((error) => fail(error, data.id))
-      .finally(() => cancelled.delete(data.id));
-  }
+  if (data.type === "run") enqueue(data);
+  // A score that waits for the agent holds up no run.
+  if (data.type === "score") theAgent().then(() => enqueue(data), (error) => fail(error, data.id));
 };
