@@ -86,14 +86,14 @@ class Explorer(Answering):
             self._check(number)
             self.send({"id": number, "kind": "progress", "value": done / total})
 
-        def show(place: str, image: Image.Image | None, **more: float) -> None:
+        def show(place: str, image: Image.Image | None, **more: dict) -> None:
             self._check(number)
             buffer = io.BytesIO()
             if image is not None:
                 image.save(buffer, "png")
             self.send({"id": number, "kind": "picture", "place": place} | more, [buffer.getvalue()] if image is not None else [])
 
-        self.chain.on_step, flips = hook, []
+        self.chain.on_step, flips, images = hook, [], []
         try:
             sent = self.chain.server_denoise(state["server"], plan, seed) if shared else None
             show("sent", self._look(sent))
@@ -106,11 +106,17 @@ class Explorer(Answering):
                     show(f"received-{k}", self._look(got))
                     flips.append(f"{got.link.flipped_bits} of {got.link.payload_bits}")
                     image = self.chain.device_denoise(got, user["prompt"], plan, device=k)
-                score = self.agent.score(image, Persona.named(user["person"]), user["prompt"]).value
-                show(f"image-{k}", image, score=score)
+                images.append(image)
+                show(f"image-{k}", image, scores=self._scores(image, [user["person"]], user["prompt"]))
+            for k, user in enumerate(users):  # who judges came first
+                show(f"image-{k}", images[k], scores=self._scores(images[k], list(people()), user["prompt"]))
         finally:
             self.chain.on_step = before
         return f"Bits that arrived wrong: {', '.join(flips)}." if flips else ""
+
+    def _scores(self, image: Image.Image, names: list[str], prompt: str) -> dict[str, float]:
+        scores = self.agent.scores([image] * len(names), [Persona.named(name) for name in names], prompt)
+        return {name: score.value for name, score in zip(names, scores)}
 
     def _look(self, handoff: Handoff | None) -> Image.Image | None:
         return None if handoff is None else self.chain.decode(handoff.latent)[0]

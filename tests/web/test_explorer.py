@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from rlli_core import Link, Persona, SplitPlan
+from rlli_core.qoe.persona import people
 from rlli_core.round import serve
 from rlli_core.web.explorer import Explorer
 from rlli_core.web.widget import module
@@ -46,16 +47,17 @@ def test_it_makes_what_a_round_makes(explorer, heard):
     explorer.ask({"kind": "run", "id": 1, "state": state()})
     answers = wait(1)
     places = [content["place"] for content, _ in answers if content["kind"] == "picture"]
-    assert places == ["sent", "received-0", "image-0", "received-1", "image-1"]
+    assert places == ["sent", "received-0", "image-0", "received-1", "image-1", "image-0", "image-1"]  # then with everybody's scores
     pictures = {content["place"]: (content, buffers) for content, buffers in answers if content["kind"] == "picture"}
     links = [Link(), Link()]
     powers = [link.power_for_bep(bep) for link, bep in zip(links, (0.03, 0.1))]
-    people = [Persona.named("GA1"), Persona.named("GA2")]
-    made = serve(explorer.chain, links, explorer.agent, TIGER, [TIGER, DOG], people, SplitPlan(2, (2, 3)), powers, seed=4)
+    judges = [Persona.named("GA1"), Persona.named("GA2")]
+    made = serve(explorer.chain, links, explorer.agent, TIGER, [TIGER, DOG], judges, SplitPlan(2, (2, 3)), powers, seed=4)
     for k in (0, 1):
         content, buffers = pictures[f"image-{k}"]
         assert Image.open(io.BytesIO(buffers[0])).tobytes() == made.images[k].tobytes()
-        assert content["score"] == pytest.approx(made.scores[k].value, abs=1e-6)
+        assert list(content["scores"]) == list(people())
+        assert content["scores"][f"GA{k + 1}"] == pytest.approx(made.scores[k].value, abs=1e-5)
     assert explorer.chain.on_step is None
     steps = [content["value"] for content, _ in answers if content["kind"] == "progress"]
     assert steps == pytest.approx([(i + 1) / 7 for i in range(7)])

@@ -69,13 +69,14 @@ def write(page, label, text, number=0):
 
 
 def same_scores(page, agent, *wishes):
-    """Whether each device's caption has the agent's score, as Python has it, of the picture that stands above it."""
+    """Whether each device's caption has the agent's scores, as Python has them, of the picture that stands above it."""
     for k, (person, prompt) in enumerate(wishes):
         image = Image.fromarray(picture(page, 2 + 2 * k))
-        score = agent.score(image, Persona.named(person), prompt).value
-        said, shown = page.locator("figcaption").nth(2 + 2 * k).inner_text().split("\n")
+        expected = {name: agent.score(image, Persona.named(name), prompt).value for name in people()}
+        said, shown, others = page.locator("figcaption").nth(2 + 2 * k).inner_text().split("\n")
         assert said == f"device {k + 1}: {prompt}" and shown.startswith(f"{person}: ")
-        assert float(shown.removeprefix(f"{person}: ")) == pytest.approx(score, abs=0.0051)
+        assert float(shown.removeprefix(f"{person}: ")) == pytest.approx(expected[person], abs=0.0051)
+        assert {name: float(value) for name, value in (one.split(": ") for one in others.split(" · "))} == pytest.approx(expected, abs=0.0051)
 
 
 def note(page):
@@ -183,7 +184,7 @@ def test_another_person_is_asked_about_the_same_picture_at_once(page, agent):
                 const caption = document.querySelectorAll("figcaption")[4], started = performance.now();
                 e.value = person;
                 e.dispatchEvent(new Event("input"));
-                while (!new RegExp(`${person}: [01]`).test(caption.textContent)) await new Promise((r) => setTimeout(r, 5));
+                while (!new RegExp(`${person}: [01]`).test(caption.querySelector(".score")?.textContent)) await new Promise((r) => setTimeout(r, 5));
                 return performance.now() - started;
             }""",
             person,

@@ -41,7 +41,8 @@ export function field(text, options, changed, closed = false) {
   const suggest = (some) => list.replaceChildren(...some.map((o) => make("option", { value: o, textContent: o })));
   suggest(options);
   input.addEventListener(closed ? "input" : "change", () => changed(input.value));
-  return { element, suggest, get: () => input.value.trim(), set: (value) => (input.value = value) };
+  return { element, suggest, // a full stop is no word of a prompt
+    get: () => input.value.trim().replace(/[.!?]+$/, ""), set: (value) => (input.value = value) };
 }
 
 /** Whether this is a page of the built book, where no kernel answers. */

@@ -114,6 +114,11 @@ function render({ model, el }) {
     const state = read();
     note.innerHTML = energy(state);
     box.classList.add("busy");
+    box.classList.remove("failed");
+    for (const button of [buttons.policy, buttons.optimum]) {
+      button.disabled = state.users[0].prompt !== state.server;
+      button.title = button.disabled ? "Only where device 1 wants what the server draws" : "";
+    }
     bar.removeAttribute("value");
     try {
       const said = await source.run(state, {
@@ -123,7 +128,10 @@ function render({ model, el }) {
       });
       if (!mine.signal.aborted) note.innerHTML = `${energy(state)} ${said}`;
     } catch (error) {
-      if (!mine.signal.aborted) note.textContent = error.message;
+      if (!mine.signal.aborted) {
+        note.textContent = error.message;
+        box.classList.add("failed"); // the pictures are those of other settings
+      }
     }
     if (!mine.signal.aborted) box.classList.remove("busy");
   }

@@ -1,15 +1,20 @@
 // Who answers the panel: a kernel, precomputed pictures, or the model in this browser. All have
-//   run(state, { signal, progress, draw }) -> text to show; calls draw(place, picture, caption) as pictures come
+//   run(state, { signal, progress, draw }) -> text to show; calls draw(place, picture, caption) as pictures come, HTML in both
 //   choice(who, state) -> [t0, t1, t2, P1, P2] of "policy" or "optimum"
 //   start(tell), only where there is more to be had: bring the model into the browser
 
 import { asker, assets, load } from "./common.mjs";
 
 const NOTHING = "nothing is sent";
-const score = (person, value) => `<span class="score">${person}: ${value.toFixed(2)}</span>`;
+/** The score of the person who judges, then those of all people as far as they are known: a list of [name, score or null]. */
+const scores = (person, all) => {
+  const tell = ([name, value]) => `${name}: ${value === null ? "no rating" : value.toFixed(2)}`;
+  return `<span class="score">${tell(all.find(([name]) => name === person))}</span>`
+    + (all.length > 1 ? `<span class="others">${all.map(tell).join(" · ")}</span>` : "");
+};
 const escape = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
 const captions = (state) => ({
-  sent: state.shared ? `the server's latent after ${state.shared} steps` : NOTHING,
+  sent: state.shared ? `the server's latent after ${state.shared} step${state.shared > 1 ? "s" : ""}` : NOTHING,
   received: (k) => (state.shared ? `received by device ${k + 1}` : NOTHING),
   image: (k) => `device ${k + 1}: ${escape(state.users[k].prompt)}`,
 });
@@ -24,7 +29,8 @@ export function kernelSource(model) {
       const image = buffers.length ? await createImageBitmap(new Blob([buffers[0]])) : null;
       const [place, k] = answer.place.split("-");
       const text = captions(state)[place];
-      const said = place === "image" ? `${text(+k)}<br>${score(state.users[k].person, answer.score)}` : place === "sent" ? text : text(+k);
+      const judged = () => scores(state.users[k].person, Object.entries(answer.scores));
+      const said = place === "image" ? `${text(+k)}<br>${judged()}` : place === "sent" ? text : text(+k);
       draw(answer.place, image && { image, x: 0, y: 0, side: image.width }, said);
     }),
   };
@@ -58,8 +64,8 @@ export function pageSource(config) {
   }
 
   const known = (state, at) => state.server === at.group.prompts[0] && at.users.every((u) => u.prompt >= 0);
-  const scoreOf = (all, at, k, person) =>
-    at.group.scores[`${at.users[k].prompt}-${at.shared}`][at.users[k].row][at.users[k].column][all.people.indexOf(person)] / 1000;
+  const scoresOf = (all, at, { prompt, row, column }) =>
+    at.group.scores[`${prompt}-${at.shared}`][row][column].map((score, i) => [all.people[i], score / 1000]);
 
   async function fromAtlas(state, { signal, progress, draw }, all) {
     const at = locate(state, all);
@@ -74,19 +80,18 @@ export function pageSource(config) {
     ]);
     if (signal.aborted) return "";
     progress(1);
-    const text = captions(state);
+    const text = captions({ ...state, shared: at.shared });
     const level = 128 * all.device_steps.indexOf(at.longest);
     draw("sent", stage && { image: stage, x: 0, y: level }, text.sent);
     at.users.forEach((u, k) => {
       draw(`received-${k}`, stage && { image: stage, x: 128 * u.column, y: level }, text.received(k));
-      const person = state.users[k].person;
       draw(`image-${k}`, { image: sheetsOf[k], x: 128 * u.column, y: 128 * u.row },
-        `${text.image(k)}<br>${score(person, scoreOf(all, at, k, person))}`);
+        `${text.image(k)}<br>${scores(state.users[k].person, scoresOf(all, at, u))}`);
     });
     const rates = at.users.map((u) => `${100 * all.beps[u.column]} %`).join(" and ");
     const same = at.shared === state.shared && at.users.every((u, k) => u.steps === state.users[k].steps
       && (!at.shared || all.beps[u.column] === state.users[k].bep));
-    return `${same ? "Worked out beforehand" : "Nearest point worked out beforehand"}: t₀ = ${at.shared}, t₁ = ${at.users[0].steps}, `
+    return `${same ? "Worked out beforehand" : "<b>Nearest point</b> worked out beforehand"}: t₀ = ${at.shared}, t₁ = ${at.users[0].steps}, `
       + `t₂ = ${at.users[1].steps}${at.shared ? `, bit errors ${rates}` : ""}, seed ${all.seed}.`;
   }
 
@@ -103,12 +108,19 @@ export function pageSource(config) {
       draw(`received-${k}`, state.shared ? device.received.image : null, text.received(k));
       show(k, `${state.users[k].person}: no score yet`);
     });
-    for (const [k, { person, prompt }] of state.users.entries()) {
-      const asked = engine.score(made.devices[k].image, person, prompt, { signal, onProgress: (loaded, size) => progress(loaded / size) });
-      show(k, await asked.then(({ value }) => score(person, value), (error) => {
+    const rated = state.users.map(() => new Map());
+    async function rate(k, person) { // null where the agent does not answer with a rating
+      const how = { signal, onProgress: (loaded, size) => progress(loaded / size) };
+      rated[k].set(person, await engine.score(made.devices[k].image, person, state.users[k].prompt, how).then(({ value }) => value, (error) => {
         if (error.name !== "UnreadableScore") throw error;
-        return `${person}: no rating`;
+        return null;
       }));
+    }
+    for (const everybody of [[], config.people]) { // who judges first
+      for (const [k, { person }] of state.users.entries()) {
+        for (const one of [person, ...everybody]) if (!rated[k].has(one)) await rate(k, one);
+        show(k, scores(person, (everybody.length ? everybody : [person]).map((name) => [name, rated[k].get(name)])));
+      }
     }
     const flips = `; ${made.devices.map((d) => d.flippedBits).join(" and ")} of ${made.devices[0].payloadBits} bits arrived wrong`;
     return `Computed in this browser in ${(made.milliseconds / 1000).toFixed(1)} s${state.shared ? flips : ""}. `
