@@ -160,9 +160,14 @@ def test_a_score_may_be_cancelled_and_its_arguments_are_checked(page):
         const stop = new AbortController();
         const stale = ask(128, "GA1", "", { signal: stop.signal });
         stop.abort();
-        return Promise.all([stale, ask(128, "GA9", ""), ask(128, [0, 1, 2, 0, 0], ""), ask(64, "GA1", ""), ask(128, "GA1", null), ask(128, "GA1", "")]);
+        return Promise.all([
+            stale, ask(128, "GA9", ""), ask(128, [0, 1, 2, 0, 0], ""), ask(64, "GA1", ""), ask(128, "GA1", null), ask(128, "GA1", ""),
+        ]);
     }""")
-    expected = ["AbortError", "EngineError.*GA9.*one of GA1, GA2, user 1.*five traits from 0 to 1", "five traits", "128 × 128 pixels only", "must be text"]
+    expected = (
+        "AbortError", "EngineError.*GA9.*one of GA1, GA2, user 1.*five traits from 0 to 1", "five traits", "128 × 128 pixels only",
+        "must be text",
+    )  # fmt: skip
     assert all(re.search(part, text) for part, text in zip(expected, said)) and 0 < said[-1] < 1, said
 
 

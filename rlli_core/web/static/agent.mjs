@@ -38,7 +38,10 @@ function promptTokens(prompt, { reserved, longest_prompt: longest, words }) {
 function traitsOf(person, { people }) {
   const traits = typeof person === "string" && Object.hasOwn(people, person) ? people[person] : person;
   if (!(Array.isArray(traits) && traits.length === 5 && traits.every((v) => typeof v === "number" && v >= 0 && v <= 1))) {
-    throw new EngineError(`The person ${JSON.stringify(person)} is not known: it must be one of ${Object.keys(people).join(", ")}, or a list of five traits from 0 to 1.`);
+    throw new EngineError(
+      `The person ${JSON.stringify(person)} is not known: it must be one of ${Object.keys(people).join(", ")}, ` +
+        "or a list of five traits from 0 to 1.",
+    );
   }
   return traits;
 }
