@@ -63,7 +63,7 @@ function render({ model, el }) {
     const get = choice ? () => places[told.indexOf(control.get())] : control.get;
     return { element: control.element, get, fixed: input.disabled, fewer: places.length < texts.length };
   });
-  const grey = controls.some((c) => c.fixed) ? ", and the grey ones move at all" : "";
+  const grey = controls.some((c) => c.fixed) ? ", the grey ones too" : "";
   hint.hidden = !page || !controls.some((c) => c.fewer);
   hint.textContent = `Here the controls go to places that were worked out beforehand. In a live notebook (make lab) they go anywhere${grey}.`;
   const shown = make("div", { className: "shown" });
