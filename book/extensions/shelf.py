@@ -15,8 +15,9 @@ DISK = "2.5 GB of disk with torch for CPUs"
 
 
 def setup(app: object) -> dict:
-    """Add both to the build."""
+    """Add them to the build."""
     app.connect("html-page-context", offer_to_run)
+    app.connect("html-page-context", shorten_neighbours)
     app.add_post_transform(ShortTitles)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -46,6 +47,16 @@ def offer_to_run(app: object, page: str, _template: str, context: dict, _doctree
         f"<p>None of them needs a GPU or, from then on, the network.{made} For reading elsewhere: {given}.</p></details>"
     )
     context["body"] = context["body"].replace("</h1>", f"</h1>{box}", 1)
+
+
+def shorten_neighbours(app: object, page: str, _template: str, context: dict, _doctree: object) -> None:
+    """Name the pages before and after by their short titles."""
+    if page not in app.env.external_site_map:
+        return
+    for key, name in zip(("prev", "next"), app.builder.relations.get(page, [None] * 3)[1:]):
+        item = app.env.external_site_map.get(name)
+        if context.get(key) and item is not None and item.title:
+            context[key]["title"] = escape(item.title)
 
 
 def _time(seconds: float) -> str:
