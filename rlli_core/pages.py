@@ -77,7 +77,7 @@ def figure_table(figures: Sequence[Figure], found: Sequence[Finding]) -> str:
         pages = ", ".join(_link(name) for name in figure.pages) + (f"; {figure.note}" if figure.note else "")
         panels = [f"[turn it here](../notebooks/{name}.ipynb#{slug(at)})" for name in figure.pages if (at := slider_of(name))]
         explorer = ["[in the explorer](../notebooks/explorer.ipynb#the-panel)"] if figure.explorer else []
-        rows.append([figure.paper, figure.shows, pages, "<br>".join(verdicts[c] for c in figure.claims), "<br>".join(panels[:1] + explorer)])
+        rows.append([figure.paper, figure.shows, pages, "<br>".join(verdicts[c] for c in figure.claims) or "no claim to test", "<br>".join(panels[:1] + explorer) or "none"])
     return _table(["In the paper", "What it shows", "Page here", "Claims and verdicts", "Slider"], rows)
 
 

@@ -88,7 +88,15 @@ def site(tmp_path_factory):
     (source / "web").mkdir()  # what make book puts there, the explorer's pictures and model, is tested in tests/web
     (source / "book" / "references.bib").write_text("")
     (source / "book" / "intro.md").write_text("# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`, {numref}`fig-dot`, {doc}`/notebooks/slider`.\n")
-    (source / "book" / "_toc.yml").write_text("format: jb-book\nroot: book/intro\nchapters: [{file: notebooks/slider, title: Slide}]\n")
+    rows = "".join(
+        f"| [C{k}](#c{k}) | It {what} | ✗ not reproduced (0 of {k}) | [Slide](../notebooks/{page}.ipynb) |\n"
+        for k, what, page in ((1, "slides", "slider"), (2, "glides", "slider"), (3, "rides", "other"))
+    )
+    head = "# Claims\n\n|  | Claim | Verdict | Measured in |\n| --- | --- | --- | --- |\n"
+    (source / "book" / "claims.md").write_text(head + rows + "\n## C1\n\n## C2\n\n## C3\n")
+    (source / "book" / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/intro\nchapters: [{file: notebooks/slider, title: Slide}, {file: notebooks/other}, {file: book/claims}]\n"
+    )
     state = {
         "state": {
             "a": {"model_module": "@jupyter-widgets/base", "model_module_version": "2.0.0", "model_name": "LayoutModel", "state": {}},
@@ -114,6 +122,7 @@ def site(tmp_path_factory):
     }
     (source / "notebooks").mkdir()
     nbformat.write(notebook, source / "notebooks" / "slider.ipynb")
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# Other")]), source / "notebooks" / "other.ipynb")
     command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--toc", source / "book" / "_toc.yml", "-W", "-n"]
     built = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
@@ -146,6 +155,14 @@ def test_a_notebook_says_how_to_run_it_and_what_that_needs(site):
     given = re.search(r'<a href="([^"]+)" download>this notebook', text)[1]
     assert nbformat.read(site / "notebooks" / given, as_version=4).cells[2].outputs  # as executed
     assert "run-it" not in (site / "book" / "intro.html").read_text()
+
+
+def test_a_notebook_begins_with_the_verdicts_on_its_claims(site):
+    text = (site / "notebooks" / "slider.html").read_text()
+    told = text[text.index("</h1>") : text.index("run-it")]
+    assert '<a href="../book/claims.html#c2">C2</a> It glides: <b>✗ not reproduced (0 of 2)</b>' in told
+    assert told.count("<li>") == 2 and "rides" not in told
+    assert 'class="verdicts"' not in (site / "book" / "intro.html").read_text()
 
 
 def test_a_reference_to_a_page_has_the_short_title_of_the_contents(site):
