@@ -22,17 +22,25 @@ const captions = (state) => ({
 /** A Jupyter kernel. */
 export function kernelSource(model) {
   const ask = asker(model);
+
+  async function show({ place, scores: given }, buffers, state, draw) {
+    const image = buffers.length ? await createImageBitmap(new Blob([buffers[0]])) : null;
+    const [kind, k] = place.split("-"), text = captions(state);
+    const told = kind === "sent" ? text.sent : text[kind](+k);
+    const judged = given ? `<br>${scores(state.users[k].person, Object.entries(given))}` : "";
+    draw(place, image && { image, x: 0, y: 0, side: image.width }, told + judged);
+  }
+
   return {
     choice: (who, state) => ask({ kind: "choice", who, state }),
-    run: (state, { signal, progress, draw }) => ask({ kind: "run", state }, signal, async (answer, buffers) => {
-      if (answer.kind === "progress") return progress(answer.value);
-      const image = buffers.length ? await createImageBitmap(new Blob([buffers[0]])) : null;
-      const [place, k] = answer.place.split("-");
-      const text = captions(state)[place];
-      const judged = () => scores(state.users[k].person, Object.entries(answer.scores));
-      const said = place === "image" ? `${text(+k)}<br>${judged()}` : place === "sent" ? text : text(+k);
-      draw(answer.place, image && { image, x: 0, y: 0, side: image.width }, said);
-    }),
+    async run(state, { signal, progress, draw }) {
+      let drawn = Promise.resolve(); // decoding takes a moment, in which no picture must overtake another
+      const said = await ask({ kind: "run", state }, signal, (answer, buffers) => {
+        drawn = drawn.then(() => (answer.kind === "progress" ? progress(answer.value) : show(answer, buffers, state, draw)));
+      });
+      await drawn;
+      return said;
+    },
   };
 }
 
