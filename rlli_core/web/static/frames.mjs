@@ -37,13 +37,11 @@ function pageFrames({ name, controls }) {
 
 /** One of the things side by side: a picture with words below it, or words alone. */
 function figure({ image, width, text, alt }, line) {
-  const element = make("figure");
-  if (image) {
-    const caption = make("div", { innerHTML: text }).textContent;
-    element.append(Object.assign(image, { width, alt: alt || `${caption} ${line}`.trim() }));
-    element.style.width = `${width}px`;
-  }
-  if (text) element.append(make("figcaption", { innerHTML: text }));
+  if (!image) return make("div", { innerHTML: text });
+  const caption = make("figcaption", { innerHTML: text });
+  const element = make("figure", {}, Object.assign(image, { width, alt: alt || `${caption.textContent} ${line}`.trim() }));
+  element.style.width = `${width}px`;
+  if (text) element.append(caption);
   return element;
 }
 
