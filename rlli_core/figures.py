@@ -92,7 +92,7 @@ def traits_by_fraction(scores: pd.DataFrame, wanted: str, shared: str) -> Axes:
     plans = scores.groupby(["shared_steps", "device_steps", "shared_fraction"], as_index=False).mean(numeric_only=True)
     for name, marker in ((wanted, "o"), (shared, "s")):
         sns.scatterplot(plans, x="shared_fraction", y=f"p_{name}", marker=marker, s=50, label=f"p({name})", ax=ax)
-    ax.axvline(0.3, color="0.4", linestyle="--", linewidth=1, label="0.3")
+    ax.axvline(1 / 3, color="0.4", linestyle="--", linewidth=1, label="1/3")
     ax.set(xlabel="shared fraction $t_0/(t_0+t_2)$", ylabel="mean over seeds", ylim=(-0.03, 1.03))
     ax.legend(loc="center left")
     return ax

@@ -45,15 +45,17 @@ def action_walk(actions: np.ndarray, parts: Mapping[str, int], powers_dbw: np.nd
         parts: names and sizes of the pieces of an action.
         powers_dbw: (D + 1, K).
     """
-    axes = canvas(2, 4.2, 3.2, gridspec_kw={"width_ratios": [2.2, 1]})
+    axes = canvas(2, 4.6, 3.2, gridspec_kw={"width_ratios": [2.4, 1]})
     steps = len(actions)
-    sns.heatmap(actions, cmap="vlag", vmin=-1, vmax=1, ax=axes[0], cbar_kws={"label": "entry"})
+    sns.heatmap(actions, cmap="vlag", vmin=-1, vmax=1, ax=axes[0], cbar_kws={"label": "value of an entry (no unit)"})
     edges = np.cumsum([0, *parts.values()])
     for edge in edges[1:-1]:
         axes[0].axvline(edge, color="black", linewidth=1)
-    axes[0].set(xticks=(edges[1:] + edges[:-1]) / 2, ylabel="denoising steps done")
-    axes[0].set_xticklabels(parts, rotation=0)
-    axes[0].set_yticklabels(range(steps), rotation=0)
+    axes[0].set(xticks=np.arange(edges[-1]) + 0.5, ylabel="denoising steps done", xlabel="entry of the action, numbered in each part")
+    axes[0].set_xticklabels([entry for size in parts.values() for entry in range(1, size + 1)], rotation=0, fontsize=6)
+    axes[0].set_yticklabels(["0, noise", *range(1, steps)], rotation=0)
+    for name, place in zip(parts, (edges[1:] + edges[:-1]) / 2):
+        axes[0].text(place, 1.02, name, transform=axes[0].get_xaxis_transform(), ha="center", fontsize=8)
     for user, line in enumerate(np.asarray(powers_dbw).T, 1):
         axes[1].plot(range(steps), line, marker="o", label=f"$P_{user}$")
     axes[1].set(xlabel="denoising steps done", ylabel="power (dBW)", xticks=range(steps))
@@ -62,11 +64,12 @@ def action_walk(actions: np.ndarray, parts: Mapping[str, int], powers_dbw: np.nd
 
 
 def table_against_live(pairs: pd.DataFrame) -> Axes:
-    """Scores of the table against live ones; columns table, live."""
+    """Scores of the table against live ones, a colour for each allocation; columns table, live and, if there are several, allocation."""
     ax = canvas(1, 4.4, 3.9)[0]
-    sns.scatterplot(pairs, x="table", y="live", s=20, ax=ax)
+    hue = "allocation" if "allocation" in pairs else None
+    sns.scatterplot(pairs, x="table", y="live", hue=hue, style=hue, s=28, ax=ax)
     ax.plot([0, 1], [0, 1], color="0.5", linewidth=1)
-    ax.set(xlabel="QoE of the table", ylabel="QoE of the service itself", xlim=(0, 1), ylim=(0, 1))
+    ax.set(xlabel="QoE of the table", ylabel="QoE of the service itself", xlim=(-0.02, 1.03), ylim=(-0.02, 1.03))
     return ax
 
 
@@ -96,6 +99,9 @@ def allocator_bars(table: pd.DataFrame) -> Axes:
     shares = table.share.drop("optimum").sort_values()
     ax.barh(list(shares.index), shares, color=sns.color_palette("colorblind")[0])
     ax.axvline(1, color="0.3", linestyle="--", linewidth=1)
-    ax.bar_label(ax.containers[0], fmt="%.2f", padding=-28, fontsize=9, color="white")
+    for place, share in enumerate(shares):  # in the bar, or beside it where it is too short for that
+        inside = share > 0.12
+        look = {"ha": "right", "color": "white"} if inside else {"ha": "left"}
+        ax.text(share + (-0.012 if inside else 0.012), place, f"{share:.2f}", va="center", fontsize=9, **look)
     ax.set(xlabel="sum QoE, as a share of the optimum's", xlim=(0, 1.05))
     return ax

@@ -39,11 +39,15 @@ def test_the_walk_of_an_action_shows_every_step():
     left, right = figures.action_walk(actions, {"P": 1, "t": 3}, np.array([[1.0], [2.0], [3.0]]))
     assert (left.collections[0].get_array() == actions).all()
     assert right.lines[0].get_ydata().tolist() == [1, 2, 3]
+    assert [t.get_text() for t in left.get_xticklabels()] == ["1", "1", "2", "3"] and [t.get_text() for t in left.texts] == ["P", "t"]
 
 
 def test_points_are_where_the_numbers_say():
     ax = figures.table_against_live(pd.DataFrame({"table": [0.2, 0.4], "live": [0.3, 0.5]}))
     assert ax.collections[0].get_offsets().tolist() == [[0.2, 0.3], [0.4, 0.5]]
+    pairs = pd.DataFrame({"allocation": ["a", "b"], "table": [0.2, 1.0], "live": [0.3, 1.0]})
+    ax = figures.table_against_live(pairs)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b"] and ax.get_xlim()[1] > 1
     first, second = figures.power_by_gain(np.array([[1.0, 0.1]]), np.array([[5.0, 9.0]]), np.array([[0.1, 0.2]]))
     assert np.allclose(first.collections[0].get_offsets(), [[0, 5], [-10, 9]])
     assert np.allclose(second.collections[0].get_offsets(), [[0, 0.1], [-10, 0.2]])
@@ -55,3 +59,6 @@ def test_bars_stand_in_the_order_of_the_shares():
     table = pd.DataFrame({"share": [0.7, 0.9, 1.0]}, ["a", "b", "optimum"])
     ax = figures.allocator_bars(table)
     assert [bar.get_width() for bar in ax.patches] == [0.7, 0.9] and ax.get_xlabel()
+    ax = figures.allocator_bars(pd.DataFrame({"share": [0.04, 0.9, 1.0]}, ["a", "b", "optimum"]))
+    short, long = ax.texts
+    assert short.get_text() == "0.04" and short.get_position()[0] > 0.04 and long.get_position()[0] < 0.9
