@@ -104,7 +104,7 @@ def allocation_panel(policies: Mapping[str, Policy], personas: Sequence[str]) ->
             made = now.outcome(state, allocation)
             sums[name] = made.qoe.sum()
             rows = {"steps": allocation.device_steps[0], "power (W)": allocation.power_w[0].round(1)}
-            rows |= {"BEP": now.bep(state, allocation)[0].round(3), "QoE": made.qoe[0].round(2)}
+            rows |= {"BEP": [f"{bep:.2g}" for bep in now.bep(state, allocation)[0]], "QoE": made.qoe[0].round(2)}
             table = pd.DataFrame(rows, index=[f"user {k + 1}" for k in range(config.users)]).to_html(border=0)
             parts.append(Part(text=f"<b>{escape(name)}</b>, shared steps {allocation.shared_steps[0]}{table}"))
         gains = ", ".join(f"{10 * np.log10(gain):.0f} dB" for gain in state.gains[0])
