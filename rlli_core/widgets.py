@@ -114,4 +114,4 @@ def allocation_panel(policies: Mapping[str, Policy], personas: Sequence[str]) ->
 
 
 def _dots(value: float) -> str:
-    return f'<span aria-hidden="true">{"●" * round(10 * value)}</span>'
+    return f'<span aria-hidden="true" style="font-size: .6em">{"●" * round(10 * value)}</span>'
