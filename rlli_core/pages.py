@@ -70,12 +70,12 @@ def claims_page(found: Sequence[Finding]) -> str:
 
 def figure_table(figures: Sequence[Figure], found: Sequence[Finding]) -> str:
     """Each figure of the paper with page, verdicts and slider."""
-    kept = str.maketrans(" ", "\N{NO-BREAK SPACE}")  # a verdict stays on one line of its narrow column
+    kept = str.maketrans(" ", "\N{NO-BREAK SPACE}")  # verdicts and sliders stay on one line of their narrow columns
     verdicts = {f.claim.id: f"[{f.claim.id}](claims.md#{f.claim.id.lower()}) {_verdict(f)}".translate(kept) for f in found}
     rows = []
     for figure in figures:
         pages = ", ".join(_link(name) for name in figure.pages) + (f"; {figure.note}" if figure.note else "")
-        panels = [f"[turn it here](../notebooks/{name}.ipynb#{slug(at)})" for name in figure.pages if (at := slider_of(name))]
+        panels = [f"[{'turn it here'.translate(kept)}](../notebooks/{name}.ipynb#{slug(at)})" for name in figure.pages if (at := slider_of(name))]
         explorer = ["[in the explorer](../notebooks/explorer.ipynb#the-panel)"] if figure.explorer else []
         rows.append([figure.paper, figure.shows, pages, "<br>".join(verdicts[c] for c in figure.claims) or "no claim to test", "<br>".join(panels[:1] + explorer) or "none"])
     return _table(["In the paper", "What it shows", "Page here", "Claims and verdicts", "Slider"], rows)

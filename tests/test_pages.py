@@ -84,7 +84,7 @@ def test_every_figure_has_a_page_and_those_with_a_panel_its_slider(ledger, commi
     assert len(rows) == 14
     for figure, row in zip(ledger.figures, rows):
         assert f"notebooks/{figure.pages[0]}.ipynb" in row
-        assert ("turn it here" in row) == any(pages.slider_of(name) for name in figure.pages)
+        assert ("turn\N{NO-BREAK SPACE}it\N{NO-BREAK SPACE}here" in row) == any(pages.slider_of(name) for name in figure.pages)
         assert ("in the explorer" in row) == figure.explorer
         assert all(f"[{claim}](claims.md#{claim.lower()})" in row for claim in figure.claims)
 

@@ -76,7 +76,7 @@ def same_scores(page, agent, *wishes):
         said, shown, others = page.locator("figcaption").nth(2 + 2 * k).inner_text().split("\n")
         assert said == f"device {k + 1}: {prompt}" and shown.startswith(f"{person}: ")
         assert float(shown.removeprefix(f"{person}: ")) == pytest.approx(expected[person], abs=0.0051)
-        assert {name: float(value) for name, value in (one.split(": ") for one in others.split(" · "))} == pytest.approx(expected, abs=0.0051)
+        assert {name: float(value) for name, value in (one.replace("\N{NO-BREAK SPACE}", " ").split(": ") for one in others.split(" · "))} == pytest.approx(expected, abs=0.0051)
 
 
 def note(page):

@@ -10,7 +10,7 @@ const NOTHING = "nothing is sent";
 const scores = (person, all) => {
   const tell = ([name, value]) => `${name}: ${value === null ? "no rating" : value.toFixed(2)}`;
   return `<span class="score">${tell(all.find(([name]) => name === person))}</span>`
-    + (all.length > 1 ? `<span class="others">${all.map(tell).join(" · ")}</span>` : "");
+    + (all.length > 1 ? `<span class="others">${all.map((one) => tell(one).replaceAll(" ", "\u00a0")).join(" · ")}</span>` : "");
 };
 const escape = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
 const captions = (state) => ({
