@@ -110,6 +110,10 @@ def test_sliders_change_the_pictures_they_are_about(page, label, changed):
     assert all((picture(page, n) == before[n]).all() for n in range(5))
 
 
+def test_the_seed_waits_for_the_model(page):
+    assert page.get_by_label("seed").is_disabled()  # worked out beforehand is one seed
+
+
 def test_a_point_between_is_named_as_the_nearest(page):
     slide(page, "own steps t₁", 4)  # five steps
     assert "Nearest point worked out beforehand" in note(page) and "t₁ = 4" in note(page)
@@ -165,6 +169,7 @@ def test_it_fits_a_phone_and_takes_the_colours_of_a_dark_page(page):
 def test_the_model_itself_runs_on_a_button_and_draws_what_python_draws(page, embedded, agent):
     page.get_by_role("button", name="Run the model here").click()
     page.get_by_role("button", name="The model runs here").wait_for(timeout=PATIENCE_MS)
+    assert page.get_by_label("seed").is_enabled()
     slide(page, "seed", 5)
     assert "Computed in this browser" in note(page) and "of 16384 bits arrived wrong" in note(page)
     plan = SplitPlan(3, (4, 8))

@@ -40,7 +40,7 @@ function render({ model, el }) {
   const group = field("prompts", config.groups.map((g) => g.join(" · ")), (text) => choose(text), true);
   const server = field("server draws", [], moved);
   const shared = slider("shared steps t₀", counts(0, config.maxShared), String, moved);
-  const channel = slider("channel gain", config.gainsDb, (g) => `${g} dB`, moved);
+  const channel = slider("channel gain (sets the power)", config.gainsDb, (g) => `${g} dB`, moved);
   const seed = slider("seed", counts(0, 99), String, moved);
   const users = [0, 1].map((k) => ({
     prompt: field("wants", [], moved),
@@ -153,6 +153,11 @@ function render({ model, el }) {
 
   buttons.policy.addEventListener("click", () => take("policy"));
   buttons.optimum.addEventListener("click", () => take("optimum"));
+  const allowSeed = (allowed) => {
+    seed.element.querySelector("input").disabled = !allowed;
+    seed.element.title = allowed ? "" : "The pictures worked out beforehand have one seed; run the model here for others";
+  };
+  allowSeed(!source.start);
   buttons.run.hidden = !source.start;
   buttons.run.addEventListener("click", async () => {
     buttons.run.disabled = true;
@@ -160,6 +165,7 @@ function render({ model, el }) {
     try {
       await source.start((text, part) => ((note.textContent = text), (bar.value = part)));
       buttons.run.textContent = "The model runs here";
+      allowSeed(true);
     } catch (error) {
       buttons.run.disabled = false;
       box.classList.remove("busy");

@@ -16,7 +16,7 @@ const escape = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&l
 const captions = (state) => ({
   sent: state.shared ? `the server's latent after ${state.shared} step${state.shared > 1 ? "s" : ""}` : NOTHING,
   received: (k) => (state.shared ? `received by device ${k + 1}` : NOTHING),
-  image: (k) => `device ${k + 1}: ${escape(state.users[k].prompt)}`,
+  image: (k) => `device ${k + 1}: ${escape(state.users[k].prompt) || "(no words)"}`,
 });
 
 /** A Jupyter kernel. */
