@@ -13,8 +13,8 @@ from sphinx.util import docname_join
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # A row of the claims page: id, title, verdict, notebook.
 CLAIM = re.compile(r"^\| \[(C\d+)\]\(#c\d+\) \| (.*?) \| (.*?) \| \[.*\]\(\.\./notebooks/(\w+)\.ipynb\) \|$", re.M)
-# The repository, and what `make` puts into .venv.
-DISK = "2.5 GB of disk with torch for CPUs"
+# The repository, .venv and the built book: 2.8 GB measured (du) after make test and make book.
+DISK = "3 GB of disk with torch for CPUs"
 
 
 def setup(app: object) -> dict:
