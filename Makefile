@@ -21,7 +21,7 @@ book: $(READY)
 	cp -R _config.yml book build/site/
 	cp build/runs/$(PROFILE)/*.ipynb build/site/notebooks/
 	$(BIN)/rlli claims --profile $(PROFILE) --write build/site/book
-	$(BIN)/python -m rlli_core.web.site build/web
+	$(BIN)/python -m rlli_core.book.browser.site build/web
 	cp -R build/web build/site/web
 	cp -R build/runs/$(PROFILE)/panels build/site/web/panels
 	cd build/site && ../../$(BIN)/jupyter-book build . --toc book/_toc.yml --path-output ../sphinx -W -n --keep-going

@@ -1,17 +1,8 @@
 """Split diffusion over a bit-error link: one prompt, one shared start, many devices.
 
-The public names are loaded on first use, so `import rlli_core` itself is instant.
+The public names, listed in `__init__.pyi`, are loaded on first use, so `import rlli_core` itself is instant.
 """
 
-from .lazy import lazy
+import lazy_loader
 
-_HOME = {
-    "SplitDiffusion": ".diffusion.split",
-    "SplitPlan": ".records",
-    "FisherSnedecorF": ".channel.fading",
-    "Link": ".channel.link",
-    "Persona": ".qoe.persona",
-    "PersonaAgent": ".qoe.agent",
-}
-__all__ = list(_HOME)
-__getattr__, __dir__ = lazy(__name__, _HOME)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,7 +6,6 @@ t_k steps towards its own prompt -> image -> a persona agent scores it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -75,32 +74,3 @@ def serve(
         chain.device_denoise(got, prompt, plan, device=k) for k, (got, prompt) in enumerate(zip(received, device_prompts))
     )
     return Round(sent, received, images, tuple(agent.scores(images, personas, device_prompts)))
-
-
-@dataclass(frozen=True)
-class SharingCost:
-    """What one group of users costs with shared first steps and without: denoiser steps and measured seconds."""
-
-    shared_calls: int
-    alone_calls: int
-    shared_s: float
-    alone_s: float
-
-
-def sharing_cost(
-    chain: SplitDiffusion, server_prompt: str, device_prompts: Sequence[str], plan: SplitPlan, seed: int
-) -> SharingCost:
-    """Time one group served by shared steps, then each of its users served alone by a chain of the same length.
-
-    Both run one latent at a time, after a warm-up; the plan gives every device the same number of steps.
-    """
-    chain.generate(server_prompt, 1, seed)
-    before, start = chain.denoiser_calls, time.perf_counter()
-    sent = chain.server_denoise(server_prompt, plan, seed)
-    for prompt in device_prompts:
-        chain.device_denoise(sent, prompt, plan)
-    shared_calls, shared_s = chain.denoiser_calls - before, time.perf_counter() - start
-    before, start = chain.denoiser_calls, time.perf_counter()
-    for prompt in device_prompts:
-        chain.generate(prompt, plan.longest, seed)
-    return SharingCost(shared_calls, chain.denoiser_calls - before, shared_s, time.perf_counter() - start)

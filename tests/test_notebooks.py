@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from rlli_core import notebooks, runs
+from rlli_core.book.runner import notebooks, runs
 
 NAMES = notebooks.names()
 PACKAGES = {"rlli_core", "matplotlib", "seaborn", "ipywidgets", "IPython", "numpy", "pandas"}

@@ -9,8 +9,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from rlli_core import checksums
-from rlli_core.paths import DATA
+from rlli_core.book.runner import checksums
+from rlli_core.files import DATA
 
 ROOT = DATA.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -3,19 +3,6 @@
 Loaded on first use, since the learners bring torch and the environment gymnasium with them.
 """
 
-from ..lazy import lazy
+import lazy_loader
 
-_HOME = {
-    "Service": ".environment",
-    "ServiceConfig": ".environment",
-    "ServiceEnv": ".environment",
-    "optimum": ".oracle",
-    "compare": ".comparison",
-    "TableQoE": ".table",
-    "LiveQoE": ".live",
-    "Policy": ".ddpg",
-    "Training": ".ddpg",
-    "train": ".ddpg",
-}
-__all__ = list(_HOME)
-__getattr__, __dir__ = lazy(__name__, _HOME)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -19,10 +19,11 @@ from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
 from ..errors import InvalidArgument, ModelNotFound, check_integer, check_number
-from ..paths import DATA
-from ..records import Allocation, States
+from ..files import DATA
 from .actors import Critic, DiffusionActor, PlainActor
-from .environment import Service, ServiceEnv
+from .environment import ServiceEnv
+from .service import Service
+from .states import Allocation, States
 
 ALGORITHMS = ("g-ddpg", "ddpg")
 NETWORKS = ("actor", "critic", "target")

@@ -11,9 +11,10 @@ from ..diffusion.split import SplitDiffusion
 from ..errors import InvalidArgument, check_integer
 from ..qoe.agent import PersonaAgent
 from ..qoe.persona import Persona
-from ..records import Allocation, SplitPlan, States
+from ..records import SplitPlan
 from ..round import serve
-from .table import embed
+from .prompts import embed
+from .states import Allocation, States
 
 
 class LiveQoE:

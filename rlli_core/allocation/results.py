@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap, trim_mean
 
-from ..paths import DATA
+from ..files import DATA
 
 RESULTS = DATA / "results"
 

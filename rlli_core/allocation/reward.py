@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..records import Allocation, Outcome, States
+from .states import Allocation, Outcome, States
 
 if TYPE_CHECKING:
-    from .environment import ServiceConfig
+    from .setting import ServiceConfig
 
 
 def outcome(config: ServiceConfig, states: States, allocation: Allocation, qoe: np.ndarray) -> Outcome:

@@ -8,7 +8,6 @@ optimum, provenance).
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
@@ -16,24 +15,23 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from stable_baselines3 import DDPG, SAC, TD3
-from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.vec_env import VecEnv
 
-from ..devices import in_processes
+from ..compute import in_processes
 from ..diffusion.split import SplitDiffusion
-from ..provenance import provenance, write_json
+from ..files import provenance, write_json
 from ..qoe.agent import PersonaAgent
-from ..records import Allocation, States
 from . import oracle
-from .ddpg import ALGORITHMS, Policy, Training, measure, train, validation
-from .environment import Service, ServiceConfig, ServiceEnv
+from .ddpg import ALGORITHMS, Training, train, validation
 from .live import LiveQoE
 from .oracle import optimum
+from .prompts import groups
 from .results import RESULTS
-from .table import TableQoE, groups
+from .service import Service
+from .setting import ServiceConfig
+from .states import Allocation, States
+from .table import TableQoE
 
-LIBRARY = {"sb3-ddpg": DDPG, "td3": TD3, "sac": SAC}
+LIBRARY = ("sb3-ddpg", "td3", "sac")  # of stable-baselines3; `library.py` has them
 STUDIED = {name: (name, {}) for name in (*ALGORITHMS, *LIBRARY)}
 ABLATIONS = {
     "g-ddpg, D = 1": ("g-ddpg", {"denoising_steps": 1}),
@@ -50,80 +48,6 @@ ABLATIONS = {
 TRAINING = {"smoke": Training(interactions=24_000, hidden=64, batch=128, evaluate_every=4_000), "full": Training()}
 TEST_SEED, LIVE_SEED = 2_000_003, 50_000
 TEST_STATES, LIVE_STATES = 512, 16
-
-
-class Rounds(VecEnv):
-    """`Service` as a vector of environments in the form of stable-baselines3: each step is an episode."""
-
-    def __init__(self, service: Service, count: int, seed: int):
-        env = ServiceEnv(service.config, service.source)
-        super().__init__(count, env.observation_space, env.action_space)
-        self.service, self.rng = service, np.random.default_rng((seed, 1))
-
-    def reset(self) -> np.ndarray:
-        """Draw the first groups."""
-        self.states = self.service.draw(self.rng, self.num_envs)
-        return self.service.observe(self.states)
-
-    def step_async(self, actions: np.ndarray) -> None:
-        """Take the actions."""
-        self.actions = actions
-
-    def step_wait(self) -> tuple:
-        """Serve, and draw the next groups."""
-        seen = self.service.observe(self.states)
-        reward = self.service.outcome(self.states, self.service.decode(self.actions)).reward
-        infos = [{"terminal_observation": row, "TimeLimit.truncated": False} for row in seen]
-        return self.reset(), reward.astype(np.float32), np.ones(self.num_envs, bool), infos
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def get_attr(self, attr_name, indices=None):
-        """Of every environment."""
-        return [None if attr_name == "render_mode" else getattr(self, attr_name)] * self.num_envs
-
-    def set_attr(self, attr_name, value, indices=None) -> None:
-        """Not needed."""
-        raise NotImplementedError
-
-    def env_method(self, method_name, *args, indices=None, **kwargs):
-        """Not needed."""
-        raise NotImplementedError
-
-    def env_is_wrapped(self, wrapper_class, indices=None) -> list[bool]:
-        """Never."""
-        return [False] * self.num_envs
-
-
-class LibraryPolicy(Policy):
-    """A trained model of stable-baselines3 in place of the actor."""
-
-    def act(self, states: States) -> Allocation:
-        """Allocate, the same every time."""
-        return self.service.decode(self.actor.predict(self.service.observe(states), deterministic=True)[0])
-
-
-def train_library(algorithm: str, service: Service, seed: int, training: Training) -> Policy:
-    """Train DDPG, TD3 or SAC of stable-baselines3 with the same sizes, batches, rounds and updates as `ddpg.train`."""
-    env = Rounds(service, training.collect, seed)
-    size = service.config.action_size
-    options = {}
-    if algorithm != "sac":
-        options["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, np.mean(training.exploration)))
-    model = LIBRARY[algorithm](
-        "MlpPolicy", env, training.lr, buffer_size=training.interactions + training.collect, batch_size=training.batch,
-        learning_starts=training.warmup, train_freq=1, gradient_steps=1, tau=training.tau, seed=seed, device="cpu", gamma=0.0,
-        policy_kwargs={"net_arch": [training.hidden, training.hidden]}, **options,
-    )  # fmt: skip
-    rows, states, seconds = [], validation(service), 0.0
-    while model.num_timesteps < training.interactions:
-        start = time.perf_counter()
-        model.learn(min(training.evaluate_every, training.interactions - model.num_timesteps), reset_num_timesteps=False)
-        seconds += time.perf_counter() - start
-        spent = {"interactions": model.num_timesteps, "updates": model._n_updates, "seconds": seconds}
-        rows.append(spent | measure(LibraryPolicy(service, model, pd.DataFrame()), states))
-    return LibraryPolicy(service, model, pd.DataFrame(rows))
 
 
 class Exam:
@@ -187,6 +111,8 @@ def run(name: str, seed: int, exam: Exam, training: Training, place: Path) -> pd
         policy = train(algorithm, exam.service, seed, place, progress=False, **vars(training))
         policy.save(place / "actor.safetensors", name=name, seed=seed, interactions=training.interactions)
     else:
+        from .library import train_library
+
         policy = train_library(algorithm, exam.service, seed, training)
     policy.curve.assign(name=name, seed=seed).to_csv(place / "curve.csv", index=False)
     last = policy.curve.iloc[-1]
@@ -244,4 +170,3 @@ def optimum_curve(service: Service) -> dict[str, float]:
     states = validation(service)
     made = service.outcome(states, optimum(service, states))
     return {"reward": float(made.reward.mean()), "sum_qoe": float(made.qoe.sum(1).mean())}
-

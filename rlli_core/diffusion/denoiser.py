@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
-from ..devices import keep_memory
+from ..compute import keep_memory
 from ..errors import InvalidArgument
 from .schedule import Step, ddim_step
 

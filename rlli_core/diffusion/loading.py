@@ -8,9 +8,9 @@ from pathlib import Path
 from diffusers import DiffusionPipeline
 from safetensors import SafetensorError
 
-from ..devices import quiet
+from ..compute import quiet
 from ..errors import InvalidArgument, ModelNotFound, UnsupportedPipeline
-from ..paths import model_folder
+from ..files import model_folder
 
 EMBEDDED = "embedded"
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # parts of a pipeline that no call here needs

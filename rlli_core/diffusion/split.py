@@ -9,19 +9,10 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 
-from ..devices import choose_device, choose_dtype
+from ..compute import choose_device, choose_dtype
 from ..errors import InvalidArgument, check_integer, check_number
 from ..records import Handoff, SplitPlan
-from .checks import (
-    check_handoff,
-    check_list,
-    check_output,
-    check_plan,
-    check_prompt,
-    check_prompts,
-    check_seed,
-    check_seeds,
-)
+from .checks import check_handoff, check_list, check_output, check_plan, check_prompt, check_prompts, check_seed, check_seeds
 from .denoiser import Denoiser
 from .loading import EMBEDDED, check_pipeline, load_pipeline
 from .schedule import device_steps, grid_steps, handoff_timestep, memoryless, server_steps

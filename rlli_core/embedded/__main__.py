@@ -21,10 +21,9 @@ import torch
 import torch.distributed as dist
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 
-from ..devices import keep_memory
+from ..compute import keep_memory
 from ..diffusion.split import SplitDiffusion
-from ..paths import DATA
-from ..provenance import provenance, write_json
+from ..files import DATA, provenance, write_json
 from ..qoe.agent import PersonaAgent
 from . import autoencoder, evaluate, generator, judge, persona_agent, prompts
 from .training import worker

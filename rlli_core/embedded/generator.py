@@ -14,8 +14,9 @@ from tokenizers import pre_tokenizers
 from tqdm.auto import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from ..files import WORK
 from . import scenes
-from .training import WORK, fit, rendered, share, to_tensor, wait, worker, workers
+from .training import fit, rendered, share, to_tensor, wait, worker, workers
 
 MAX_TOKENS = 24
 WIDTH = 192

@@ -2,81 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import torch
-from PIL import Image
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from ..devices import quiet
-from ..errors import ModelNotFound
-from ..paths import model_folder
+from ..qoe.judge import Judge
 from . import scenes
 from .training import fit, rendered, share, to_tensor, worker
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the judge sees in one image.
-
-    Attributes:
-        objects: probability of each object name, summing to 1.
-        places: probability of each scene name, summing to 1.
-    """
-
-    objects: dict[str, float]
-    places: dict[str, float]
-
-    @property
-    def object(self) -> str:
-        """The most probable object."""
-        return max(self.objects, key=self.objects.get)
-
-    @property
-    def place(self) -> str:
-        """The most probable scene."""
-        return max(self.places, key=self.places.get)
-
-
-class Judge:
-    """Object and scene probabilities of images."""
-
-    def __init__(self, model: ResNetForImageClassification):
-        self.model = model.eval()
-
-    @classmethod
-    def from_pretrained(cls, name: str = "embedded") -> Judge:
-        """Load from a folder; "embedded" is the judge shipped in `data/models/judge`."""
-        folder = model_folder("judge") if name == "embedded" else Path(name)
-        if not (folder / "config.json").exists():
-            raise ModelNotFound(f"no judge in {folder}: give 'embedded' or a folder written by `Judge.save`")
-        with quiet():
-            return cls(ResNetForImageClassification.from_pretrained(folder, dtype=torch.float32))
-
-    def save(self, folder: Path) -> None:
-        """Write the weights as float16 safetensors."""
-        self.model.half().save_pretrained(folder)
-        self.model.float()
-
-    @torch.no_grad()
-    def logits(self, images: Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Object logits (B, 50) and scene logits (B, 8); images of another size are resized."""
-        size = (scenes.SIZE, scenes.SIZE)
-        pixels = to_tensor(np.stack([np.asarray(image.convert("RGB").resize(size)) for image in images]))
-        out = torch.cat([self.model(part).logits for part in pixels.split(64)])
-        return out[:, : len(scenes.NAMES)], out[:, len(scenes.NAMES) :]
-
-    def verdicts(self, images: Sequence[Image.Image]) -> list[Verdict]:
-        """One `Verdict` an image."""
-        objects, places = (logits.softmax(1).tolist() for logits in self.logits(images))
-        return [Verdict(dict(zip(scenes.NAMES, o)), dict(zip(scenes.PLACES, p))) for o, p in zip(objects, places)]
-
-    def verdict(self, image: Image.Image) -> Verdict:
-        """What is on one image."""
-        return self.verdicts([image])[0]
 
 
 def build() -> ResNetForImageClassification:
@@ -84,7 +16,7 @@ def build() -> ResNetForImageClassification:
     names = [*scenes.NAMES, *scenes.PLACES]
     config = ResNetConfig(
         embedding_size=32, hidden_sizes=[32, 64, 128, 224], depths=[1, 1, 1, 1], layer_type="basic",
-        id2label=dict(enumerate(names)), label2id={name: i for i, name in enumerate(names)},
+        objects=len(scenes.NAMES), image_size=scenes.SIZE, id2label=dict(enumerate(names)), label2id={name: i for i, name in enumerate(names)},
     )  # fmt: skip
     return ResNetForImageClassification(config)
 

@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
+from ..files import WORK
 from ..qoe.agent import RATINGS
+from ..qoe.judge import Judge, Verdict
 from . import scenes, tastes
-from .judge import Judge, Verdict
 from .pictures import split_pictures
-from .training import WORK, rendered, wait, worker
+from .training import rendered, wait, worker
 
 RENDERS = 24_000
 PICTURES = 9_600

@@ -34,12 +34,13 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from ..files import WORK
 from ..qoe.agent import OPENING, RATINGS
 from ..qoe.conversation import Conversation
 from ..qoe.persona import TRAITS, Persona
 from . import scenes, tastes
 from .lessons import Lessons, described, drawn_lessons, measured, split_lessons, target, wish
-from .training import WORK, fit, share, to_tensor, worker
+from .training import fit, share, to_tensor, worker
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 CHAT = (

@@ -13,8 +13,9 @@ from tqdm.auto import tqdm
 from ..channel import Link
 from ..diffusion.split import SplitDiffusion
 from ..diffusion.sweep import Run, run_sweep
+from ..files import WORK
 from . import scenes
-from .training import WORK, wait, worker, workers
+from .training import wait, worker, workers
 
 CHUNK = 160  # pictures that are drawn together: enough of each length for whole batches
 BEPS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15)
@@ -36,7 +37,7 @@ def split_pictures(seed: int, count: int) -> tuple[np.ndarray, list[Asked], list
     another prompt on the way, half of these with bit errors as well. Kept in `WORK` for each state of the generator,
     in chunks, so that an interrupted run goes on; `torchrun` shares the chunks out.
     """
-    from ..paths import model_folder
+    from ..files import model_folder
 
     weights = model_folder("embedded-sd") / "unet" / "diffusion_pytorch_model.safetensors"
     folder = WORK / "pictures" / f"{seed}-{zlib.crc32(weights.read_bytes()):08x}"

@@ -15,7 +15,7 @@ from scipy.spatial.distance import squareform
 
 from ..diffusion.semantics import endpoint_distance
 from ..diffusion.split import SplitDiffusion
-from ..paths import DATA
+from ..files import DATA
 from . import scenes
 
 SIMILAR = ("an apple on a table", "a lemon on a table")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from ..paths import DATA
+from ..files import DATA
 
 SIZE = 128
 CELL = 8  # pixels of an image to one of a latent; objects are placed and sized in whole cells (see `_put`)

@@ -23,9 +23,9 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from ..qoe.judge import Judge, Verdict
 from ..qoe.persona import TRAITS, Persona
 from . import scenes
-from .judge import Judge, Verdict
 
 FEATURES = ("people", "saturation", "orange", "brightness", "detail", "order", "threat", "novelty")
 GAIN = 0.25  # of the weighted sum of features; with it preference spreads by about 0.2 over people and pictures

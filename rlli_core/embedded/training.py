@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
-import os
 import time
 import zlib
 from collections.abc import Callable
@@ -19,10 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
+from ..files import WORK
 from . import scenes
-
-WORK = Path(os.environ.get("RLLI_WORK", Path.home() / ".cache" / "rlli"))
-"""Checkpoints and rendered data sets live here, outside the repository."""
 
 
 def rendered(seed: int, count: int, split: str = "train") -> tuple[np.ndarray, list[dict]]:

@@ -1,12 +1,8 @@
-"""Scores of images: measured ones, and those of persona agents.
+"""Scores of images: measured ones, what the judge sees, and those of persona agents.
 
-The agent is loaded on first use, since it brings transformers with it.
+Loaded on first use, since agent and judge bring transformers with them.
 """
 
-from ..lazy import lazy
-from .fidelity import psnr, ssim
-from .measured import agent_table, score_table
-from .persona import Persona
+import lazy_loader
 
-__all__ = ["Persona", "PersonaAgent", "agent_table", "psnr", "score_table", "ssim"]
-__getattr__, __dir__ = lazy(__name__, {"PersonaAgent": ".agent"})
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

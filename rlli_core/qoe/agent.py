@@ -13,9 +13,9 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from ..devices import choose_device, choose_dtype, keep_memory, quiet
+from ..compute import choose_device, choose_dtype, keep_memory, quiet
 from ..errors import InvalidArgument, ModelNotFound, UnreadableScore, UnsupportedModel, check_integer
-from ..paths import model_folder
+from ..files import model_folder
 from .conversation import PROMPTS, Conversation
 from .persona import Persona
 

@@ -8,7 +8,7 @@ from functools import cache
 import yaml
 
 from ..errors import InvalidArgument, check_number
-from ..paths import DATA
+from ..files import DATA
 
 LEVELS = ("very low", "low", "middling", "high", "very high")
 

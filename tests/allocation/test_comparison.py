@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rlli_core.allocation import compare, oracle
-from rlli_core.records import Allocation
+from rlli_core.allocation.states import Allocation
 
 
 def test_functions_and_allocations_are_served_alike_and_nobody_beats_the_optimum(service):

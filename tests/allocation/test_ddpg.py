@@ -13,7 +13,7 @@ from safetensors import safe_open
 from rlli_core.allocation import Policy, Service, ServiceConfig, train
 from rlli_core.allocation.actors import Critic, DiffusionActor, PlainActor
 from rlli_core.allocation.ddpg import ALGORITHMS, LOW_POWER_W, Learner, Training
-from rlli_core.allocation.study import train_library
+from rlli_core.allocation.library import train_library
 from rlli_core.errors import InvalidArgument, ModelNotFound
 
 SHORT = {"interactions": 3_000, "collect": 8, "hidden": 64, "batch": 64, "evaluate_every": 1_000, "lr": 1e-3, "warmup": 500}

@@ -10,8 +10,8 @@ from gymnasium.utils.env_checker import check_env
 from rlli_core import FisherSnedecorF, Link, Persona
 from rlli_core.allocation import Service, ServiceConfig, ServiceEnv
 from rlli_core.allocation.reward import outcome
+from rlli_core.allocation.states import Allocation, States
 from rlli_core.errors import InvalidArgument
-from rlli_core.records import Allocation, States
 
 
 def test_it_is_a_gymnasium_environment(source):

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from rlli_core.allocation import Service, ServiceConfig, ServiceEnv, optimum
-from rlli_core.allocation import oracle
+from rlli_core.allocation import Service, ServiceConfig, ServiceEnv, optimum, oracle
+from rlli_core.allocation.states import Allocation
 from rlli_core.errors import InvalidArgument
-from rlli_core.records import Allocation
 
 
 def value(service, states, allocation):

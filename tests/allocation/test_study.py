@@ -5,10 +5,11 @@ import time
 import numpy as np
 import pytest
 
-from rlli_core import Persona, PersonaAgent, SplitDiffusion, SplitPlan, cli
+from rlli_core import Persona, PersonaAgent, SplitDiffusion, SplitPlan
 from rlli_core.allocation import LiveQoE, Policy, Service, ServiceConfig, ServiceEnv, TableQoE, optimum, results, study, table
 from rlli_core.allocation.ddpg import Training
-from rlli_core.records import Allocation
+from rlli_core.allocation.states import Allocation
+from rlli_core.book import cli
 from rlli_core.round import serve
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rlli_core.allocation import table
+from rlli_core.allocation.states import Allocation, States
 from rlli_core.allocation.table import TableQoE
 from rlli_core.errors import InvalidArgument, ModelNotFound
-from rlli_core.records import Allocation, States
 
 
 def truth(shared, device, root, traits):

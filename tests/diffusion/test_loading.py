@@ -9,7 +9,7 @@ import torch
 from diffusers import PNDMScheduler
 
 import rlli_core
-from rlli_core import SplitDiffusion, paths
+from rlli_core import SplitDiffusion, files
 from rlli_core.diffusion.split import EMBEDDED_GUIDANCE_SCALE
 from rlli_core.errors import InvalidArgument, ModelNotFound, UnsupportedPipeline
 
@@ -34,7 +34,7 @@ def test_a_folder_gives_the_chain_that_was_saved(folder, chain, caplog, capfd):
 
 
 def test_embedded_is_the_folder_in_the_data(folder, monkeypatch, tmp_path):
-    monkeypatch.setattr(paths, "DATA", tmp_path)
+    monkeypatch.setattr(files, "DATA", tmp_path)
     with pytest.raises(ModelNotFound, match="embedded-sd.*pip install -e"):
         SplitDiffusion.from_pretrained("embedded", device="cpu")
     (tmp_path / "models").mkdir()

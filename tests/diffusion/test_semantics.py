@@ -6,13 +6,7 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from rlli_core.diffusion.semantics import (
-    divergence,
-    divergences,
-    endpoint_distance,
-    remaining_distances,
-    switch_distances,
-)
+from rlli_core.diffusion.semantics import divergence, divergences, endpoint_distance, remaining_distances, switch_distances
 from rlli_core.errors import InvalidArgument
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from rlli_core.embedded.judge import Judge
+from rlli_core.qoe.judge import Judge
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import pytest
 from transformers import CLIPTokenizer
 
 from rlli_core.embedded import generator, scenes
-from rlli_core.paths import model_folder
+from rlli_core.files import model_folder
 
 
 def captions():

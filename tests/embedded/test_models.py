@@ -8,8 +8,8 @@ from scipy.stats import binomtest
 
 from rlli_core import SplitDiffusion, SplitPlan
 from rlli_core.embedded import evaluate, generator, scenes
-from rlli_core.embedded.judge import Judge
-from rlli_core.paths import model_folder
+from rlli_core.files import model_folder
+from rlli_core.qoe.judge import Judge
 
 TIGER, DOG = "A tiger sits in front of a bush", "A dog sits in front of a bush"
 

@@ -6,7 +6,7 @@ import torch
 
 from rlli_core import Persona, PersonaAgent, SplitDiffusion
 from rlli_core.embedded import evaluate, lessons, persona_agent, scenes, tastes
-from rlli_core.paths import model_folder
+from rlli_core.files import model_folder
 
 GA1, GA2 = Persona.named("GA1"), Persona.named("GA2")
 BUSH = "a tiger in front of a bush"

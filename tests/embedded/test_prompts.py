@@ -2,7 +2,7 @@ import numpy as np
 import yaml
 
 from rlli_core.embedded import prompts, scenes, tastes
-from rlli_core.paths import DATA
+from rlli_core.files import DATA
 
 
 def test_every_object_is_asked_for_at_a_place_it_was_trained_at():

@@ -3,9 +3,9 @@ import pytest
 from PIL import Image, ImageFilter
 
 from rlli_core.embedded import scenes, tastes
-from rlli_core.embedded.judge import Verdict
-from rlli_core.paths import DATA
+from rlli_core.files import DATA
 from rlli_core.qoe import Persona
+from rlli_core.qoe.judge import Verdict
 from rlli_core.qoe.persona import TRAITS
 
 AVERAGE = Persona(0.5, 0.5, 0.5, 0.5, 0.5)

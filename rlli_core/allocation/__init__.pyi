@@ -1,0 +1,13 @@
+from .ddpg import Policy as Policy
+from .ddpg import Training as Training
+from .ddpg import train as train
+from .environment import ServiceEnv as ServiceEnv
+from .live import LiveQoE as LiveQoE
+from .oracle import compare as compare
+from .oracle import optimum as optimum
+from .service import Service as Service
+from .setting import ServiceConfig as ServiceConfig
+from .states import Allocation as Allocation
+from .states import Outcome as Outcome
+from .states import States as States
+from .table import TableQoE as TableQoE

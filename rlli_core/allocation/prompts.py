@@ -1,0 +1,45 @@
+"""Which prompts come together, and what a policy sees of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import yaml
+
+from ..diffusion.split import SplitDiffusion
+from ..files import DATA
+
+EMBEDDING = 8  # numbers that a policy sees of a prompt
+PAPER_GROUP = ("a tiger in front of a bush", "a dog in front of a bush", "a frog in front of a bush")
+HELD_OUT = ("a tiger at night", "a crocodile in the street")  # server prompts of groups that no policy is trained on
+
+
+def groups() -> list[tuple[str, ...]]:
+    """Groups of three prompts, the server's first: the paper's tiger and dog, and the first three of our larger groups."""
+    found = [PAPER_GROUP]
+    for group in yaml.safe_load((DATA / "prompts.yaml").read_text())["groups"]:
+        single = [prompt for prompt in group if " and " not in prompt and " under " not in prompt]
+        if len(single) >= 3 and single[0] != PAPER_GROUP[0]:
+            found.append(tuple(single[:3]))
+    return found
+
+
+@torch.no_grad()
+def embed(chain: SplitDiffusion, prompts: list[str]) -> np.ndarray:
+    """tau(c) of prompts for a policy: the text encoder's pooled output on its main axes over all our prompts, (P, EMBEDDING).
+
+    Each axis has unit variance over the prompts of `data/prompts.yaml`; values are cut off at 3.
+    """
+    known = [p for group in yaml.safe_load((DATA / "prompts.yaml").read_text())["groups"] for p in group]
+    pipeline = chain.pipeline
+
+    def encode(texts: list[str]) -> np.ndarray:
+        tokens = pipeline.tokenizer(
+            texts, padding="max_length", truncation=True, max_length=pipeline.tokenizer.model_max_length, return_tensors="pt"
+        ).input_ids
+        return pipeline.text_encoder(tokens.to(chain.denoiser.device)).pooler_output.float().cpu().numpy()
+
+    base = encode(known)
+    _, spread, axes = np.linalg.svd(base - base.mean(0), full_matrices=False)
+    scale = spread[:EMBEDDING] / np.sqrt(len(known))
+    return np.clip((encode(prompts) - base.mean(0)) @ axes[:EMBEDDING].T / scale, -3, 3).astype(np.float32)

@@ -1,0 +1,174 @@
+"""The service: draws groups of users, shows and serves them, many at a time, eqs. (19) to (27)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import InvalidArgument
+from ..qoe.persona import Persona
+from .reward import outcome
+from .setting import Range, ServiceConfig
+from .states import Allocation, Outcome, States
+
+GAIN_DB = (-40.0, 30.0)  # channel gains are observed within these limits
+
+
+class QoESource(Protocol):
+    """Where the quality of experience comes from: the chain and the agent themselves, or a table of their results.
+
+    Attributes:
+        prompts: all prompts that users may have.
+        embeddings: of each prompt, (P, E) float, within [-3, 3]: what a policy sees of it.
+        groups: who may come together: indices of prompts, the server's first.
+    """
+
+    prompts: tuple[str, ...]
+    embeddings: np.ndarray
+    groups: tuple[tuple[int, ...], ...]
+
+    def qoe(self, states: States, allocation: Allocation, bep: np.ndarray, longest: np.ndarray | None = None) -> np.ndarray:
+        """Q_k in [0, 1], shape (B, K), of every user at bit error probabilities `bep` (B, K).
+
+        `longest` (B,) are the steps of the longest chain after the hand-off, by default the largest t_k; `optimum` asks with
+        others, of users one by one.
+        """
+
+
+class Service:
+    """User groups that come to one edge server, many at a time.
+
+    Args:
+        config: the setting.
+        source: of the QoE.
+
+    Raises:
+        InvalidArgument: a source that knows no group of prompts.
+    """
+
+    def __init__(self, config: ServiceConfig, source: QoESource):
+        if not source.groups:
+            raise InvalidArgument("source", type(source).__name__, "a source with at least one group of prompts")
+        self.config, self.source = config, source
+        low, high = self._limits()
+        self.low, self.high = low.astype(np.float32), high.astype(np.float32)
+
+    def draw(self, rng: np.random.Generator, count: int) -> States:
+        """Draw `count` user groups: prompts that can share steps, people, energies and channel gains."""
+        c = self.config
+        groups = [self.source.groups[g] for g in rng.integers(len(self.source.groups), size=count)]
+        prompts = np.array([[g[0], *rng.choice(g[1:] or g, c.users - 1)] for g in groups])
+        seed = int(rng.integers(2**31))
+        return States(
+            prompts=prompts,
+            personas=rng.random((count, c.users, 5)),
+            server_step_energy=_draw(rng, c.server_step_energy, count),
+            device_step_energy=_draw(rng, c.device_step_energy, (count, c.users)),
+            gains=c.link.fading.sample((count, c.users), seed),
+            threshold=_draw(rng, c.threshold, count),
+        )
+
+    def state(self, prompts: Sequence[str], personas: Sequence[Persona], gains: Sequence[float]) -> States:
+        """One group by name: a prompt, person and linear channel gain a user; energies and threshold as low as they get.
+
+        Raises:
+            InvalidArgument: a prompt that the QoE source does not have, or not as many of each as there are users.
+        """
+        for prompt in prompts:
+            if prompt not in self.source.prompts:
+                raise InvalidArgument("prompts", prompt, f"among {', '.join(self.source.prompts)}")
+        c = self.config
+        return self.check(
+            States(
+                prompts=np.array([[self.source.prompts.index(prompt) for prompt in prompts]]),
+                personas=np.array([[persona.vector for persona in personas]]),
+                server_step_energy=np.array([np.min(c.server_step_energy)]),
+                device_step_energy=np.full((1, c.users), np.min(c.device_step_energy)),
+                gains=np.array([list(gains)], float),
+                threshold=np.array([np.min(c.threshold)]),
+            )
+        )
+
+    def check(self, states: States) -> States:
+        """Return states as they are, or raise `InvalidArgument` where one cannot be."""
+        c, shape = self.config, (len(states.prompts), self.config.users)
+        allowed = {
+            "prompts": (shape, 0, len(self.source.prompts) - 1),
+            "personas": ((*shape, 5), 0, 1),
+            "server_step_energy": (shape[:1], 0, c.server_budget),
+            "device_step_energy": (shape, 0, c.device_budget),
+            "gains": (shape, 0, np.inf),
+            "threshold": (shape[:1], 0, 1),
+        }
+        for name, (expected, low, high) in allowed.items():
+            value = np.asarray(getattr(states, name))
+            if value.shape != expected or not (np.isfinite(value) & (value >= low) & (value <= high)).all():
+                raise InvalidArgument(name, value.tolist(), f"finite, of shape {expected} and within [{low:g}, {high:g}]")
+        return states
+
+    def observe(self, states: States) -> np.ndarray:
+        """State (26) as numbers, (B, n) float32: personas, prompt embeddings, step energies, gains in tens of dB, Q_th."""
+        count = len(states.prompts)
+        gain_db = 10 * np.log10(np.maximum(states.gains, 10 ** (GAIN_DB[0] / 10)))
+        parts = (
+            states.personas, self.source.embeddings[states.prompts], states.server_step_energy, states.device_step_energy,
+            gain_db / 10, states.threshold,
+        )  # fmt: skip
+        seen = np.concatenate([np.reshape(part, (count, -1)) for part in parts], 1, dtype=np.float32)
+        return np.clip(seen, self.low, self.high)
+
+    def decode(self, actions: np.ndarray) -> Allocation:
+        """Actions (B, K + T_s + K T_e) in [-1, 1] -> allocation: powers on a linear scale, steps by the largest entry."""
+        c = self.config
+        powers, shared, device = np.split(np.asarray(actions, float), [c.users, c.users + c.max_shared_steps], 1)
+        return Allocation(
+            shared_steps=shared.argmax(1) + 1,
+            device_steps=device.reshape(len(actions), c.users, c.max_device_steps).argmax(2) + 1,
+            power_w=(powers + 1) / 2 * c.max_power_w,
+        )
+
+    def encode(self, allocation: Allocation) -> np.ndarray:
+        """An action that `decode` turns into this allocation."""
+        c, count = self.config, len(allocation.shared_steps)
+        shared, device = -np.ones((count, c.max_shared_steps)), -np.ones((count, c.users, c.max_device_steps))
+        np.put_along_axis(shared, allocation.shared_steps[:, None] - 1, 1, 1)
+        np.put_along_axis(device, allocation.device_steps[..., None] - 1, 1, 2)
+        return np.concatenate([allocation.power_w / c.max_power_w * 2 - 1, shared, device.reshape(count, -1)], 1)
+
+    def bep(self, states: States, allocation: Allocation) -> np.ndarray:
+        """Bit error probabilities (B, K) at the powers of an allocation and the channel gains of the states."""
+        return self.config.link.bep(allocation.power_w, states.gains)
+
+    def within_budget(self, states: States, allocation: Allocation) -> Allocation:
+        """The allocation cut to what (22) and (24) allow: steps to the budgets, then all powers by one factor."""
+        c = self.config
+        shared = np.minimum(allocation.shared_steps, (c.server_budget / states.server_step_energy + 1e-9).astype(int))
+        left = np.maximum(c.server_budget - states.server_step_energy * shared, 0)
+        factor = np.minimum(1, left / np.maximum(c.power_weight * allocation.power_w.sum(1), 1e-12))
+        device = np.minimum(allocation.device_steps, self.affordable_steps(states))
+        return Allocation(shared, device, allocation.power_w * factor[:, None])
+
+    def affordable_steps(self, states: States) -> np.ndarray:
+        """Most steps (B, K) that each device's budget (22) pays for, one at the least."""
+        return np.maximum((self.config.device_budget / states.device_step_energy + 1e-9).astype(int), 1)
+
+    def outcome(self, states: States, allocation: Allocation) -> Outcome:
+        """Serve every group and return QoE, reward (27) and by how much each constraint is missed."""
+        qoe = self.source.qoe(states, allocation, self.bep(states, allocation))
+        return outcome(self.config, states, allocation, qoe)
+
+    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+        c, size = self.config, self.source.embeddings.shape[1]
+        parts = [(0, 1, 5 * c.users), (-3, 3, size * c.users), (0, c.server_budget, 1), (0, c.device_budget, c.users)]
+        parts += [(GAIN_DB[0] / 10, GAIN_DB[1] / 10, c.users), (0, 1, 1)]
+        return tuple(np.concatenate([np.full(p[2], p[i], float) for p in parts]) for i in (0, 1))
+
+
+def _limits(value: Range) -> tuple[float, float]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+
+
+def _draw(rng: np.random.Generator, value: Range, size) -> np.ndarray:
+    return rng.uniform(*_limits(value), size)

@@ -1,0 +1,8 @@
+"""What runs, checks and shows the book; nothing else imports it. This is the door for notebooks.
+
+A notebook checks its parameters with `NotebookConfig` and the rules beside it, and ends with `record`.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

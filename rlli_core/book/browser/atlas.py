@@ -1,0 +1,207 @@
+"""The atlas: pictures and scores worked out beforehand, so that the sliders of a page act without any kernel.
+
+`python -m rlli_core.book.browser.atlas` makes `data/results/atlas` (some ten minutes on one core; goes on where it was broken off): a sheet
+of pictures for each group of prompts, prompt and t0, with a row for each plan and a column for each bit error probability,
+and `atlas.json` with the scores of everybody in `data/personas.yaml` and with what the trained policy and the optimum choose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ...allocation import Policy, Service, ServiceConfig, TableQoE, optimum
+from ...allocation.prompts import groups
+from ...allocation.states import States
+from ...channel import Link
+from ...diffusion.schedule import device_steps
+from ...diffusion.split import SplitDiffusion
+from ...errors import ModelNotFound
+from ...files import DATA, WORK, provenance, write_json, write_text
+from ...qoe.agent import PersonaAgent
+from ...qoe.persona import Persona, people
+from ...records import SplitPlan
+
+ATLAS = DATA / "results" / "atlas"
+GROUPS = (0, 9, 11)  # of allocation.table.groups(): the paper's bush, a beach, a table
+SHARED_STEPS = (0, 1, 2, 3, 4, 6)
+DEVICE_STEPS = (2, 4, 6, 8)
+BEPS = (0.0, 0.01, 0.03, 0.06, 0.1, 0.15)
+GAINS_DB = (-6.0, 0.0, 3.0)  # of the channels of both users
+SEED = 0
+SIDE, QUALITY = 128, 72  # pixels of a picture; of WebP
+
+
+def plans(shared_steps: int) -> list[tuple[int, int]]:
+    """Steps of the longest chain and of the device itself, one row of a sheet each."""
+    if shared_steps == 0:  # every device is alone
+        return [(t, t) for t in DEVICE_STEPS]
+    return [(longest, t) for longest in DEVICE_STEPS for t in DEVICE_STEPS if t <= longest]
+
+
+def beps(shared_steps: int) -> tuple[float, ...]:
+    """Bit error probabilities, one column of a sheet each; where nothing is sent there is one."""
+    return BEPS if shared_steps else BEPS[:1]
+
+
+def draw(chain: SplitDiffusion, agent: PersonaAgent, server: str, prompt: str, shared: int) -> tuple[list, np.ndarray]:
+    """Pictures (rows of columns) of one device that wants `prompt`, and everybody's scores of them, (rows, columns, people)."""
+    link, who, rows = Link(), [Persona.named(name) for name in people()], []
+    for longest, steps in plans(shared):
+        plan = SplitPlan(shared, longest)
+        sent = chain.server_denoise(server, plan, SEED)
+        got = [link.transmit(sent, bep=bep, seed=SEED) for bep in BEPS] if shared else [sent]
+        walk = device_steps(chain.scheduler, plan, steps)
+        with chain.denoiser.computing():
+            latents = chain.denoiser.place(torch.cat([one.latent for one in got]))
+            rows.append(chain.denoiser.finish(chain.denoiser.walk(latents, [prompt] * len(got), walk, chain.guidance_scale), "pil"))
+    images = sum(rows, [])
+    values = [score.value for score in agent.scores([i for i in images for _ in who], who * len(images), prompt)]
+    return rows, np.reshape(values, (len(rows), -1, len(who)))
+
+
+def stages(chain: SplitDiffusion, server: str, shared: int) -> list:
+    """The latent decoded where it stands, a row for each length of the longest chain: as sent, then received at each BEP."""
+    rows = []
+    for longest in DEVICE_STEPS:
+        sent = chain.server_denoise(server, SplitPlan(shared, longest), SEED)
+        got = [sent, *(Link().transmit(sent, bep=bep, seed=SEED) for bep in BEPS[1:])]
+        rows.append(chain.decode(torch.cat([one.latent for one in got])))
+    return rows
+
+
+def choices(group: tuple[str, ...]) -> dict[str, dict[str, list]]:
+    """What policy and optimum choose for two users of the group, of whom the first wants what the server draws.
+
+    Returns:
+        For "policy" and "optimum": numbers of the second user's prompt, of both people and of the gain, joined by "-", to
+        [t0, t1, t2, P1, P2], powers in watts.
+    """
+    service = Service(ServiceConfig(users=2), TableQoE.load())
+    policy = Policy.from_pretrained("g-ddpg-2-users", service)
+    cases = list(product(range(len(group)), product(people(), repeat=2), GAINS_DB))
+    states = States(
+        prompts=np.array([[service.source.prompts.index(group[p]) for p in (0, second)] for second, _, _ in cases]),
+        personas=np.array([[Persona.named(name).vector for name in pair] for _, pair, _ in cases]),
+        server_step_energy=np.full(len(cases), service.config.server_step_energy),
+        device_step_energy=np.full((len(cases), 2), service.config.device_step_energy),
+        gains=np.repeat([[10 ** (gain / 10)] for _, _, gain in cases], 2, axis=1),
+        threshold=np.full(len(cases), service.config.threshold),
+    )
+    who, found = list(people()), {}
+    for name, made in (("policy", service.within_budget(states, policy.act(states))), ("optimum", optimum(service, states))):
+        rows = np.c_[made.shared_steps, made.device_steps, made.power_w.round(1)].tolist()
+        found[name] = {
+            "-".join(map(str, (second, *map(who.index, names), GAINS_DB.index(gain)))): row
+            for (second, names, gain), row in zip(cases, rows)
+        }
+    return found
+
+
+def read() -> dict:
+    """The index of the atlas.
+
+    Raises:
+        ModelNotFound: there is no atlas.
+    """
+    if not (ATLAS / "atlas.json").is_file():
+        raise ModelNotFound(f"no atlas at {ATLAS}; make it with: python -m rlli_core.book.browser.atlas")
+    return json.loads((ATLAS / "atlas.json").read_text())
+
+
+def scores() -> pd.DataFrame:
+    """All scores: columns group (its first prompt), prompt, shared_steps, longest, device_steps, bep, person, score."""
+    index, parts = read(), []
+    for group in index["groups"]:
+        for name, values in group["scores"].items():
+            place, shared = map(int, name.split("-"))
+            places = product(plans(shared), beps(shared), index["people"])
+            rows = [(*plan, bep, person) for plan, bep, person in places]
+            part = pd.DataFrame(rows, columns=["longest", "device_steps", "bep", "person"])
+            part = part.assign(score=np.ravel(values) / 1000, shared_steps=shared, prompt=group["prompts"][place])
+            parts.append(part.assign(group=group["prompts"][0]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def effects(table: pd.DataFrame) -> pd.DataFrame:
+    """How far each slider moves each person's mean score from its lower to its upper end, beside a device of eight steps.
+
+    Returns:
+        Indexed by person; columns shared_steps_same and shared_steps_other (by whether the device wants what the server draws),
+        device_steps, bit_errors.
+    """
+    beside = table[(table.shared_steps > 0) & (table.longest == max(DEVICE_STEPS))]
+    same = beside.prompt == beside.group
+
+    def moved(part: pd.DataFrame, column: str) -> pd.Series:
+        means = part.groupby(["person", column]).score.mean().unstack()
+        return means[part[column].max()] - means[part[column].min()]
+
+    return pd.DataFrame({
+        "shared_steps_same": moved(beside[same], "shared_steps"), "shared_steps_other": moved(beside[~same], "shared_steps"),
+        "device_steps": moved(beside, "device_steps"), "bit_errors": moved(beside, "bep"),
+    })  # fmt: skip
+
+
+def write_sheet(rows: list, path: Path) -> None:
+    """Write pictures as one WebP, whole or not at all."""
+    sheet = Image.new("RGB", (SIDE * max(map(len, rows)), SIDE * len(rows)))
+    for (i, row) in enumerate(rows):
+        for j, image in enumerate(row):
+            sheet.paste(image, (SIDE * j, SIDE * i))
+    temporary = path.with_suffix(".tmp")
+    sheet.save(temporary, "webp", quality=QUALITY, method=6)
+    temporary.replace(path)
+
+
+def gather(folder: Path) -> None:
+    """Fill `folder` with the sheets and a file of scores each; what is there is kept, so a broken-off run goes on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chain, agent, made_of = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded"), groups()
+    for number, shared in tqdm(list(product(GROUPS, SHARED_STEPS)), desc="atlas", unit="sheets"):
+        group = made_of[number]
+        if shared and not (path := folder / f"{number}-sent-{shared}.webp").exists():
+            write_sheet(stages(chain, group[0], shared), path)
+        for place, prompt in enumerate(group):
+            if not (marks := folder / f"{number}-{place}-{shared}.json").exists():
+                rows, values = draw(chain, agent, group[0], prompt, shared)
+                write_sheet(rows, folder / f"{number}-{place}-{shared}.webp")
+                write_json(marks, {"scores": (1000 * values).round().astype(int).tolist()})
+
+
+def assemble(folder: Path, output: Path = ATLAS) -> None:
+    """Put the sheets and one index beside each other."""
+    made_of, found = groups(), []
+    for number in GROUPS:
+        names = [f"{place}-{shared}" for place, shared in product(range(len(made_of[number])), SHARED_STEPS)]
+        scores = {name: json.loads((folder / f"{number}-{name}.json").read_text())["scores"] for name in names}
+        found.append({"number": number, "prompts": made_of[number], "scores": scores} | choices(made_of[number]))
+    about = {"shared_steps": SHARED_STEPS, "device_steps": DEVICE_STEPS, "beps": BEPS, "gains_db": GAINS_DB, "seed": SEED}
+    about |= {"side": SIDE, "people": list(people()), "plans": {shared: plans(shared) for shared in SHARED_STEPS}}
+    output.mkdir(parents=True, exist_ok=True)
+    for sheet in folder.glob("*.webp"):
+        shutil.copy(sheet, output)
+    text = json.dumps(about | {"groups": found, "provenance": provenance("python -m rlli_core.book.browser.atlas")}, separators=(",", ":"))
+    write_text(output / "atlas.json", text + "\n")
+
+
+def main() -> None:
+    """Gather and assemble."""
+    parser = argparse.ArgumentParser(prog="python -m rlli_core.book.browser.atlas", description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=WORK / "atlas", help="where pictures wait until all are there")
+    folder = parser.parse_args().work
+    gather(folder)
+    assemble(folder)
+
+
+if __name__ == "__main__":
+    main()

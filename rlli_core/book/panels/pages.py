@@ -1,0 +1,117 @@
+"""The panels of sliders of single pages; the one over the whole service is `rlli_core.book.panels.explorer.Explorer`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ...allocation.oracle import optimum
+from ...allocation.service import Service
+from ...channel import MODULATIONS, FisherSnedecorF, Link, dbw_to_w
+from ...qoe import Persona
+from ...qoe.persona import TRAITS, people
+from ..figures.channel import bep_by_power
+from .panel import Panel, Part, Shown, choice, drawn, slider, span
+
+if TYPE_CHECKING:
+    from ...allocation.ddpg import Policy
+    from ...qoe.agent import PersonaAgent
+
+
+def persona_panel(agent: PersonaAgent, images: Sequence[Image.Image], prompts: Sequence[str], persona: Persona) -> Panel:
+    """Sliders for the five traits over pictures whose scores follow them, each for its own prompt."""
+    start = dict(zip(TRAITS, persona.vector))
+    controls = {trait: slider(trait, span(0, 1, 0.05), start[trait], (0.1, 0.5, 0.9), "{:.2f}") for trait in TRAITS}
+
+    def together(settings: list[dict]) -> Iterator[Shown]:
+        everyone, count = [Persona(**traits) for traits in settings], len(images)
+        # At once, so that the agent looks at each picture once.
+        scores = agent.scores([*images] * len(everyone), [p for p in everyone for _ in images], [*prompts] * len(everyone))
+        for first in range(0, len(scores), count):
+            values = [score.value for score in scores[first : first + count]]
+            parts = [
+                Part(image, f'{escape(text)}<br><span class="score">{value:.2f}</span> {_dots(value)}', f"a picture of: {text}", 130)
+                for image, text, value in zip(images, prompts, values)
+            ]
+            yield f"This person likes best: {prompts[int(np.argmax(values))]}, {max(values):.2f}", parts
+
+    return Panel(controls, lambda **traits: next(together([traits])), together)
+
+
+def link_panel(severity: float, shadowing: float, power_dbw: float, gain_db: float) -> Panel:
+    """Sliders for fading, modulation, power and link budget over the curve of BEP against power."""
+    controls = {
+        "severity": slider("fading severity m", span(0.5, 8, 0.1), severity, (1, 2, 5)),
+        "shadowing": slider("shadowing mₛ", span(1.1, 10, 0.1), shadowing, (1.5, 5)),
+        "modulation": choice("modulation", MODULATIONS, stops=("bpsk", "noncoherent_bfsk")),
+        "power_dbw": slider("power (dBW)", span(0, 30, 0.5), power_dbw, (12, 18, 24)),
+        "gain_db": slider("link gain (dB)", span(-30, 10, 0.5), gain_db, (-20, -10, 0)),
+    }
+    layout = []
+
+    def update(severity: float, shadowing: float, modulation: str, power_dbw: float, gain_db: float) -> Shown:
+        link = Link(FisherSnedecorF(severity, shadowing), modulation, gain_db=gain_db)
+        powers = np.linspace(0, 30, 31)
+        bep = float(link.bep(dbw_to_w(power_dbw)))
+        ax = bep_by_power(powers, {modulation.upper(): link.bep(dbw_to_w(powers))}, [(power_dbw, bep)])
+        ax.set(ylim=(1e-4, 0.6))  # the same for all, so that the eye sees the curve move
+        alt = "Curve of the bit error probability against the transmit power, falling, with a star at the chosen power."
+        line = f"mean SNR per bit {power_dbw + gain_db:.1f} dB, average bit error probability {bep:.2%}"
+        return line, [Part(drawn(ax, layout, 520), alt=alt, width=520)]
+
+    return Panel(controls, update)
+
+
+def allocation_panel(policies: Mapping[str, Policy], personas: Sequence[str]) -> Panel:
+    """Sliders for budgets, fading, channel and people over what trained policies choose, beside the optimum.
+
+    Args:
+        policies: by name; the first one's service says who there is and what the sliders start from.
+        personas: of the users, names from `data/personas.yaml`.
+    """
+    service = next(iter(policies.values())).service
+    config, fading, source = service.config, service.config.link.fading, service.source
+    groups = {" · ".join(source.prompts[p] for p in group): group for group in source.groups}
+    most = config.max_device_steps
+    controls = {
+        "group": choice("prompts", groups, stops=[*groups][:: max(1, len(groups) // 3)][:3]),
+        **{f"user_{k}": choice(f"user {k}", people(), name, ("GA1", "GA2") if k == 1 else ()) for k, name in enumerate(personas, 1)},
+        "server_budget": slider("server budget", span(2, 40, 1), config.server_budget, (6, 12, 20)),
+        "device_budget": slider("device budget", range(1, most + 1), int(config.device_budget), (1 + most // 4, 1 + most // 2, most)),
+        "severity": slider("fading severity m", span(0.5, 8, 0.1), fading.severity),
+        "shadowing": slider("shadowing mₛ", span(1.1, 10, 0.1), fading.shadowing),
+        "seed": slider("channel draw", range(100), 0, (0, 1, 2)),
+    }
+
+    def update(group: str, server_budget: float, device_budget: int, severity: float, shadowing: float, seed: int, **users) -> Shown:
+        link = replace(config.link, fading=FisherSnedecorF(severity, shadowing))
+        now = Service(replace(config, server_budget=server_budget, device_budget=float(device_budget), link=link), source)
+        state = replace(
+            now.draw(np.random.default_rng(seed), 1),
+            prompts=np.array([[*groups[group]] * config.users])[:, : config.users],
+            personas=np.array([[Persona.named(name).vector for name in users.values()]]),
+        )
+        chosen = {name: now.within_budget(state, policy.act(state)) for name, policy in policies.items()}
+        chosen["optimum"] = optimum(now, state)
+        sums, parts = {}, []
+        for name, allocation in chosen.items():
+            made = now.outcome(state, allocation)
+            sums[name] = made.qoe.sum()
+            rows = {"steps": allocation.device_steps[0], "power (W)": allocation.power_w[0].round(1)}
+            rows |= {"BEP": [f"{bep:.2g}" for bep in now.bep(state, allocation)[0]], "QoE": made.qoe[0].round(2)}
+            table = pd.DataFrame(rows, index=[f"user {k + 1}" for k in range(config.users)]).to_html(border=0)
+            parts.append(Part(text=f"<b>{escape(name)}</b>, shared steps {allocation.shared_steps[0]}{table}"))
+        gains = ", ".join(f"{10 * np.log10(gain):.0f} dB" for gain in state.gains[0])
+        return f"channel gains {gains} · sum QoE " + ", ".join(f"{name} {value:.2f}" for name, value in sums.items()), parts
+
+    return Panel(controls, update)
+
+
+def _dots(value: float) -> str:
+    return f'<span aria-hidden="true" style="font-size: .6em">{"●" * round(10 * value)}</span>'

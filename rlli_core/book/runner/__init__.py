@@ -1,0 +1,1 @@
+"""What runs notebooks: their parameters, Papermill, sweeps, records, checksums."""

@@ -1,0 +1,35 @@
+"""The checksums of everything in `data/`, kept in `data/checksums.txt` in the format of the sha256sum command."""
+
+import hashlib
+
+from ...files import DATA
+
+CHECKSUMS = DATA / "checksums.txt"
+# What describes results and is no input to them, so that a word changed there makes no run out of date.
+_DESCRIPTIONS = {"README.md", "checksums.txt", "claims.yaml"}
+
+
+def measured() -> dict[str, str]:
+    """SHA-256 of each file as it is now, by its path below `data/`."""
+    files = sorted(path.relative_to(DATA).as_posix() for path in DATA.rglob("*") if path.is_file())
+    return {
+        name: hashlib.sha256((DATA / name).read_bytes()).hexdigest()
+        for name in files
+        if name not in _DESCRIPTIONS and not name.split("/")[-1].startswith(".")
+    }
+
+
+def recorded() -> dict[str, str]:
+    """SHA-256 of each file as `data/checksums.txt` has it."""
+    lines = CHECKSUMS.read_text().splitlines() if CHECKSUMS.exists() else []
+    return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
+
+
+def changed() -> list[str]:
+    """Files that are missing, new or different from what is recorded."""
+    return sorted({name for name, _ in measured().items() ^ recorded().items()})
+
+
+def write() -> None:
+    """Record the files as they are now."""
+    CHECKSUMS.write_text("".join(f"{digest}  {name}\n" for name, digest in measured().items()))

@@ -1,0 +1,74 @@
+"""The named numbers of a notebook: recorded in the output of its last cell, and read back from there."""
+
+import math
+import numbers as numeric
+from collections.abc import Iterable
+
+import nbformat
+
+from ...errors import InvalidArgument
+
+NUMBERS = "application/vnd.rlli.numbers+json"
+
+
+def record(**numbers: float) -> None:
+    """Show `numbers` as a table under the cell and attach them to it, for the run record and the claims ledger.
+
+    Args:
+        numbers: name=value; names end in their unit (`_s`, `_mwh`, `_db`) where they have one, values are finite.
+
+    Raises:
+        InvalidArgument: no number, or a value that is not one.
+    """
+    from IPython.display import display
+
+    if not numbers:
+        raise InvalidArgument("numbers", numbers, "at least one name=value")
+    for name, value in numbers.items():
+        if not isinstance(value, numeric.Real) or not math.isfinite(value):
+            raise InvalidArgument(name, value, "a finite number")
+    plain = {name: int(v) if isinstance(v, numeric.Integral) else float(v) for name, v in numbers.items()}
+    rows = "".join(f"<tr><td>{name}</td><td>{value:.6g}</td></tr>" for name, value in plain.items())
+    table = {
+        NUMBERS: plain,
+        "text/html": f"<table><thead><tr><th>number</th><th>value</th></tr></thead><tbody>{rows}</tbody></table>",
+        "text/plain": "\n".join(f"{name} = {value:.6g}" for name, value in plain.items()),
+    }
+    display(table, raw=True)
+
+
+def intervals(**samples: Iterable[float]) -> dict[str, float]:
+    """The mean of each sample as `name`, and the ends of its 95 % interval as `name_low` and `name_high`; for `record`.
+
+    The interval is Student's, so the values are to come from independent seeds. For a difference of two measurements on
+    the same seeds pass the differences.
+
+    Args:
+        samples: name=values, two or more each.
+
+    Raises:
+        InvalidArgument: a sample of fewer than two values.
+
+    >>> {name: round(value, 2) for name, value in intervals(score=[0.4, 0.5, 0.6]).items()}
+    {'score': 0.5, 'score_low': 0.25, 'score_high': 0.75}
+    """
+    from scipy.stats import sem, t
+
+    found = {}
+    for name, sample in samples.items():
+        values = [float(value) for value in sample]
+        if len(values) < 2:
+            raise InvalidArgument(name, values, "two values or more: one has no spread")
+        mean = math.fsum(values) / len(values)
+        half = float(t.ppf(0.975, len(values) - 1) * sem(values))
+        found |= {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
+    return found
+
+
+def numbers_of(notebook: nbformat.NotebookNode) -> dict[str, float]:
+    """The named numbers in the outputs of an executed notebook."""
+    found: dict[str, float] = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            found.update(output.get("data", {}).get(NUMBERS, {}))
+    return found

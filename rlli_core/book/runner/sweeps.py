@@ -1,0 +1,76 @@
+"""Runs one notebook over a grid of parameters; each point keeps its own result, so an interrupted sweep goes on."""
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ...errors import InvalidArgument, RunFailed
+from ...files import write_text
+from . import notebooks, runs
+
+
+def sweep(
+    name: str,
+    grid: Mapping[str, Sequence],
+    profile: str = "smoke",
+    parameters: Mapping[str, object] | None = None,
+) -> tuple[pd.DataFrame, Path]:
+    """Run notebook `name` at every point of the product of `grid`.
+
+    Each point has its notebook and record in `build/runs/<profile>/sweeps/<notebook>/<point>/`. A point whose inputs are
+    those of its last good run is not run again.
+
+    Args:
+        name: of the notebook; the part before the first underscore is enough.
+        grid: parameter=values; the last one moves fastest.
+        profile, parameters: as for `runs.run`, for every point.
+
+    Returns:
+        A row for each point: its parameters, then the recorded numbers; and the CSV file that holds the same.
+
+    Raises:
+        InvalidArgument: before anything runs, for an unknown notebook or parameter, a value of the wrong type, no values,
+            or a parameter that is given twice.
+        RunFailed: after everything has run, if any point failed; the others' results are in place.
+    """
+    path = notebooks.find(name)
+    source = runs.read(path)
+    if not grid or not all(grid.values()):
+        raise InvalidArgument("grid", dict(grid), "name=value,value,... of at least one parameter")
+    if twice := set(grid) & set(parameters or {}):
+        raise InvalidArgument("grid", ", ".join(sorted(twice)), "of other parameters than those that are fixed")
+    points = [dict(zip(grid, values)) for values in itertools.product(*grid.values())]
+    for point in points:
+        notebooks.with_parameters(source, point | dict(parameters or {}))  # refuses all that is wrong before the first run
+    runs.load_profile(profile)
+    folder = runs.RUNS / profile / "sweeps" / path.stem
+    rows, failed = [], []
+    for point in points:
+        given = point | dict(parameters or {})
+        print(f"{path.stem} at {_label(point)}")
+        try:
+            (record,) = runs.run([path.stem], profile, given, folder=folder / _folder(given))
+        except RunFailed as failure:
+            failed.append(f"{_label(point)}: {failure}")
+        else:
+            rows.append({key: str(v) if isinstance(v, list) else v for key, v in point.items()} | record["numbers"])
+    table = pd.DataFrame(rows)
+    written = folder / f"{'-'.join(grid)}.csv"
+    if rows:
+        write_text(written, table.to_csv(index=False))
+    if failed:
+        raise RunFailed("\n".join(failed))
+    return table, written
+
+
+def _label(point: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in point.items())
+
+
+def _folder(given: Mapping[str, object]) -> str:
+    """A folder name for a point: what was given, or a hash of it where that is long or no file name."""
+    label = ",".join(f"{name}={value}" for name, value in given.items()).replace(" ", "")
+    return label if len(label) < 100 and "/" not in label else hashlib.sha256(label.encode()).hexdigest()[:16]

@@ -1,0 +1,108 @@
+"""Where and in which precision a model runs, on how many processes, and how it loads without chatter."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import get_context
+
+import diffusers
+import torch
+import transformers
+
+from .errors import InvalidArgument, RunFailed
+
+CHATTER = (
+    "transformers.utils.import_utils",  # torchvision, not needed here, is not there
+    "diffusers.configuration_utils",  # AutoencoderTiny saves a setting that it then does not expect
+    "diffusers.pipelines.pipeline_utils",  # a pipeline with AutoencoderTiny in place of AutoencoderKL
+)
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide the bars that count a model's parts as they load, and the warnings named in `CHATTER`."""
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    shown = [library for library in libraries if library.is_progress_bar_enabled()]
+    levels = {logger: logger.level for logger in map(logging.getLogger, CHATTER)}
+    try:
+        for logger in levels:
+            logger.setLevel(logging.ERROR)
+        for library in shown:
+            library.disable_progress_bar()
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+        for library in shown:
+            library.enable_progress_bar()
+
+
+def keep_memory() -> None:
+    """Have glibc keep freed memory for the next allocation instead of giving it back; elsewhere nothing happens.
+
+    For the whole process. On a CPU, page faults otherwise take a quarter of the time of a denoising step.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(-4, 0)  # M_MMAP_MAX: large blocks too come from the heap
+    mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
+def in_processes(function: Callable[..., None], jobs: Sequence[tuple]) -> None:
+    """Call `function(*job)` for every job at once, each in a process of its own and on one thread.
+
+    Raises:
+        RunFailed: a process failed; the others were waited for.
+    """
+    processes = [get_context("spawn").Process(target=_on_one_thread, args=(function, job)) for job in jobs]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if failed := sum(process.exitcode != 0 for process in processes):
+        raise RunFailed(f"{failed} of {len(jobs)} processes failed, see above; what was done is kept, run the command again")
+
+
+def _on_one_thread(function: Callable[..., None], job: tuple) -> None:
+    torch.set_num_threads(1)
+    function(*job)
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """Return the device of that name; "auto" is CUDA where there is one, else the CPU."""
+    allowed = "'auto' or a torch device that this machine has"
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, TypeError) as error:  # torch says AssertionError when built without CUDA
+        raise InvalidArgument("device", device, allowed) from error
+    return chosen
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """Return the precision of that name; "auto" is fp16 on CUDA and fp32 elsewhere."""
+    names = ["auto", "fp32", "fp16", "bf16"] if device.type != "cpu" else ["auto", "fp32", "bf16"]
+    if dtype not in names:
+        raise InvalidArgument("dtype", dtype, f"one of {names} on {device.type}")
+    return DTYPES[("fp16" if device.type == "cuda" else "fp32") if dtype == "auto" else dtype]
+
+
+def least(function: Callable[[], object], repeats: int, calls: int = 1) -> float:
+    """Seconds of a call: the least of `repeats` blocks of `calls`, since other work can only add; one call before does not count."""
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for _ in range(calls):
+            function()
+        times.append((time.perf_counter() - start) / calls)
+    return min(times)

@@ -1,0 +1,88 @@
+"""The judge: a small classifier of object and scene. `rlli_core.embedded.judge` trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import ResNetForImageClassification
+
+from ..compute import quiet
+from ..errors import ModelNotFound
+from ..files import model_folder
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judge sees in one image.
+
+    Attributes:
+        objects: probability of each object name, summing to 1.
+        places: probability of each scene name, summing to 1.
+    """
+
+    objects: dict[str, float]
+    places: dict[str, float]
+
+    @property
+    def object(self) -> str:
+        """The most probable object."""
+        return max(self.objects, key=self.objects.get)
+
+    @property
+    def place(self) -> str:
+        """The most probable scene."""
+        return max(self.places, key=self.places.get)
+
+
+class Judge:
+    """Object and scene probabilities of images.
+
+    Args:
+        model: its configuration names the labels, objects first, and has their number as `objects` and the side of an image
+            in pixels as `image_size`.
+
+    Attributes:
+        objects, places: what it can name.
+    """
+
+    def __init__(self, model: ResNetForImageClassification):
+        self.model, config = model.eval(), model.config
+        names = [config.id2label[i] for i in range(config.num_labels)]
+        self.objects, self.places = tuple(names[: config.objects]), tuple(names[config.objects :])
+
+    @classmethod
+    def from_pretrained(cls, name: str = "embedded") -> Judge:
+        """Load from a folder; "embedded" is the judge shipped in `data/models/judge`."""
+        folder = model_folder("judge") if name == "embedded" else Path(name)
+        if not (folder / "config.json").exists():
+            raise ModelNotFound(f"no judge in {folder}: give 'embedded' or a folder written by `Judge.save`")
+        with quiet():
+            return cls(ResNetForImageClassification.from_pretrained(folder, dtype=torch.float32))
+
+    def save(self, folder: Path) -> None:
+        """Write the weights as float16 safetensors."""
+        self.model.half().save_pretrained(folder)
+        self.model.float()
+
+    @torch.no_grad()
+    def logits(self, images: Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Object logits (B, objects) and scene logits (B, places); images of another size are resized."""
+        size = (self.model.config.image_size,) * 2
+        pixels = np.stack([np.asarray(image.convert("RGB").resize(size)) for image in images])
+        pixels = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+        out = torch.cat([self.model(part).logits for part in pixels.split(64)])
+        return out[:, : len(self.objects)], out[:, len(self.objects) :]
+
+    def verdicts(self, images: Sequence[Image.Image]) -> list[Verdict]:
+        """One `Verdict` an image."""
+        objects, places = (logits.softmax(1).tolist() for logits in self.logits(images))
+        return [Verdict(dict(zip(self.objects, o)), dict(zip(self.places, p))) for o, p in zip(objects, places)]
+
+    def verdict(self, image: Image.Image) -> Verdict:
+        """What is on one image."""
+        return self.verdicts([image])[0]

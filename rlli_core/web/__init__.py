@@ -1,1 +1,0 @@
-"""The embedded text-to-image model in the reader's own browser: what the built book ships for it."""

@@ -1,0 +1,66 @@
+"""The atlas holds what the chain makes and the agent says, and its index fits its sheets."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rlli_core import Link, Persona, SplitPlan
+from rlli_core.allocation import Policy, Service, ServiceConfig, TableQoE
+from rlli_core.allocation.prompts import groups
+from rlli_core.book.browser import atlas
+
+SHEETS_MB = 8  # what the pictures may take
+
+
+@pytest.fixture(scope="module")
+def index():
+    return atlas.read()
+
+
+def test_sheets_and_scores_have_a_place_for_every_plan_and_error_rate(index):
+    assert [group["number"] for group in index["groups"]] == list(atlas.GROUPS)
+    for group in index["groups"]:
+        assert tuple(group["prompts"]) == groups()[group["number"]]
+        for name, scores in group["scores"].items():
+            shared = int(name.split("-")[1])
+            assert np.shape(scores) == (len(atlas.plans(shared)), len(atlas.beps(shared)), len(index["people"]))
+            with Image.open(atlas.ATLAS / f"{group['number']}-{name}.webp") as sheet:
+                assert sheet.size == (128 * len(atlas.beps(shared)), 128 * len(atlas.plans(shared)))
+    size = sum(path.stat().st_size for path in atlas.ATLAS.glob("*.webp")) / 1e6
+    assert size < SHEETS_MB
+
+
+def test_a_picture_of_it_is_drawn_again(index, embedded, agent):
+    """A short chain beside a long one, on a noisy link: the hardest place to get right."""
+    group, plan, bep = index["groups"][1], SplitPlan(2, (8, 4)), 0.06
+    server, wanted = group["prompts"][:2]
+    got = Link().transmit(embedded.server_denoise(server, plan, index["seed"]), bep=bep, seed=index["seed"])
+    image = embedded.device_denoise(got, wanted, plan, device=1)
+    row, column = index["plans"]["2"].index([8, 4]), index["beps"].index(bep)
+    with Image.open(atlas.ATLAS / f"{group['number']}-1-2.webp") as sheet:
+        kept = sheet.crop((128 * column, 128 * row, 128 * column + 128, 128 * row + 128)).convert("RGB")
+    assert np.abs(np.asarray(kept, int) - np.asarray(image, int)).mean() < 6  # of 255: what the compression may cost
+    for k in (0, 4):
+        score = agent.score(image, Persona.named(index["people"][k]), wanted).value
+        assert group["scores"]["1-2"][row][column][k] / 1000 == pytest.approx(score, abs=0.005)
+
+
+def test_choices_are_those_of_the_policy(index):
+    group, people = index["groups"][0], index["people"]
+    service = Service(ServiceConfig(users=2), TableQoE.load())
+    state = service.state([group["prompts"][0], group["prompts"][1]], [Persona.named(people[0]), Persona.named(people[1])], [1.0, 1.0])
+    made = service.within_budget(state, Policy.from_pretrained("g-ddpg-2-users", service).act(state))
+    kept = group["policy"][f"1-0-1-{index['gains_db'].index(0.0)}"]
+    assert kept[:3] == [made.shared_steps[0], *made.device_steps[0]] and kept[3:] == pytest.approx(made.power_w[0], abs=0.06)
+    for who in ("policy", "optimum"):
+        spent = [0.5 * t0 + 0.1 * (p1 + p2) for t0, _, _, p1, p2 in group[who].values()]
+        assert len(spent) == 3 * len(people) ** 2 * len(index["gains_db"]) and max(spent) <= 20.02
+
+
+def test_effects_compare_the_ends_of_each_slider():
+    table = atlas.scores()
+    assert set(table.person) == set(atlas.people()) and table.score.between(0, 1).all()
+    made = atlas.effects(table)
+    some = table[(table.person == "GA1") & (table.shared_steps > 0) & (table.longest == 8)].groupby("bep").score.mean()
+    assert made.loc["GA1", "bit_errors"] == pytest.approx(some[0.15] - some[0.0])
+    assert (made.bit_errors < 0).all()

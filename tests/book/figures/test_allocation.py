@@ -1,0 +1,64 @@
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from rlli_core.book.figures import allocation as figures
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_learning_curves_have_a_line_for_each_name_and_the_optimum():
+    rows = [(n, s, i, 0.1 * i + s) for n in ("a", "b") for s in range(3) for i in (1, 2, 3)]
+    ax = figures.learning_curves(pd.DataFrame(rows, columns=["name", "seed", "interactions", "sum_qoe"]), 1.5)
+    means = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == 3]
+    assert np.allclose(means[0], [1.1, 1.2, 1.3]) and [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b", "optimum"]
+    assert any(np.allclose(line.get_ydata(), 1.5) for line in ax.lines)
+
+
+def test_intervals_show_middle_and_ends_in_the_order_of_the_table():
+    table = pd.DataFrame(
+        [("x", "m", 0.5, 0.4, 0.8), ("y", "m", 0.7, 0.7, 0.7)], columns=["name", "measure", "middle", "low", "high"]
+    )
+    ax = figures.intervals(table, {"m": "a measure"}, {"m": 0.9})[0]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["x", "y"] and ax.get_xlabel() == "a measure"
+    assert ax.lines[0].get_xdata().tolist() == [0.5, 0.7]
+    ends = ax.collections[0].get_segments()[0][:, 0]
+    assert ends.tolist() == pytest.approx([0.4, 0.8])
+
+
+def test_the_walk_of_an_action_shows_every_step():
+    actions = np.linspace(-1, 1, 12).reshape(3, 4)
+    left, right = figures.action_walk(actions, {"P": 1, "t": 3}, np.array([[1.0], [2.0], [3.0]]))
+    assert (left.collections[0].get_array() == actions).all()
+    assert right.lines[0].get_ydata().tolist() == [1, 2, 3]
+    assert [t.get_text() for t in left.get_xticklabels()] == ["1", "1", "2", "3"] and [t.get_text() for t in left.texts] == ["P", "t"]
+
+
+def test_points_are_where_the_numbers_say():
+    ax = figures.table_against_live(pd.DataFrame({"table": [0.2, 0.4], "live": [0.3, 0.5]}))
+    assert ax.collections[0].get_offsets().tolist() == [[0.2, 0.3], [0.4, 0.5]]
+    pairs = pd.DataFrame({"allocation": ["a", "b"], "table": [0.2, 1.0], "live": [0.3, 1.0]})
+    ax = figures.table_against_live(pairs)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b"] and ax.get_xlim()[1] > 1
+    first, second = figures.power_by_gain(np.array([[1.0, 0.1]]), np.array([[5.0, 9.0]]), np.array([[0.1, 0.2]]))
+    assert np.allclose(first.collections[0].get_offsets(), [[0, 5], [-10, 9]])
+    assert np.allclose(second.collections[0].get_offsets(), [[0, 0.1], [-10, 0.2]])
+    ax = figures.time_by_steps(pd.DataFrame({"update_ms": [2.0, 3.0], "products_ms": [1.0, 2.0]}, index=[1, 5]))
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[2, 3], [1, 2]]
+
+
+def test_bars_stand_in_the_order_of_the_shares():
+    table = pd.DataFrame({"share": [0.7, 0.9, 1.0]}, ["a", "b", "optimum"])
+    ax = figures.allocator_bars(table)
+    assert [bar.get_width() for bar in ax.patches] == [0.7, 0.9] and ax.get_xlabel()
+    ax = figures.allocator_bars(pd.DataFrame({"share": [0.04, 0.9, 1.0]}, ["a", "b", "optimum"]))
+    short, long = ax.texts
+    assert short.get_text() == "0.04" and short.get_position()[0] > 0.04 and long.get_position()[0] < 0.9

@@ -1,0 +1,101 @@
+"""The explorer's kernel side: pictures come as they are made, newer requests drop older ones, errors reach the panel."""
+
+import io
+import time
+
+import pytest
+from PIL import Image
+
+from rlli_core import Link, Persona, SplitPlan
+from rlli_core.book.panels.explorer import Explorer
+from rlli_core.book.panels.widget import module
+from rlli_core.qoe.persona import people
+from rlli_core.round import serve
+
+TIGER, DOG = "a tiger in front of a bush", "a dog in front of a bush"
+
+
+def state(**changes):
+    users = [{"prompt": TIGER, "steps": 2, "bep": 0.03, "person": "GA1"}, {"prompt": DOG, "steps": 3, "bep": 0.1, "person": "GA2"}]
+    return {"group": 0, "server": TIGER, "shared": 2, "gain": 0.0, "seed": 4, "users": users} | changes
+
+
+@pytest.fixture(scope="module")
+def explorer(embedded):
+    return Explorer(embedded)
+
+
+@pytest.fixture
+def heard(explorer, monkeypatch):
+    """What the panel hears, and a wait for the answer to one number."""
+    sent = []
+    monkeypatch.setattr(explorer, "send", lambda content, buffers=(): sent.append((content, list(buffers))))
+
+    def wait(number):
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            if any(content["id"] == number and content["kind"] in ("done", "error") for content, _ in sent):
+                return [pair for pair in sent if pair[0]["id"] == number]
+            time.sleep(0.02)
+        raise TimeoutError(number)
+
+    return wait, sent
+
+
+def test_it_makes_what_a_round_makes(explorer, heard):
+    wait, _ = heard
+    explorer.ask({"kind": "run", "id": 1, "state": state()})
+    answers = wait(1)
+    places = [content["place"] for content, _ in answers if content["kind"] == "picture"]
+    assert places == ["sent", "received-0", "image-0", "received-1", "image-1", "image-0", "image-1"]  # then with everybody's scores
+    pictures = {content["place"]: (content, buffers) for content, buffers in answers if content["kind"] == "picture"}
+    links = [Link(), Link()]
+    powers = [link.power_for_bep(bep) for link, bep in zip(links, (0.03, 0.1))]
+    judges = [Persona.named("GA1"), Persona.named("GA2")]
+    made = serve(explorer.chain, links, explorer.agent, TIGER, [TIGER, DOG], judges, SplitPlan(2, (2, 3)), powers, seed=4)
+    for k in (0, 1):
+        content, buffers = pictures[f"image-{k}"]
+        assert Image.open(io.BytesIO(buffers[0])).tobytes() == made.images[k].tobytes()
+        assert list(content["scores"]) == list(people())
+        assert content["scores"][f"GA{k + 1}"] == pytest.approx(made.scores[k].value, abs=1e-5)
+    assert explorer.chain.on_step is None
+    steps = [content["value"] for content, _ in answers if content["kind"] == "progress"]
+    assert steps == pytest.approx([(i + 1) / 7 for i in range(7)])
+
+
+def test_a_newer_request_drops_the_older_ones(explorer, heard):
+    wait, sent = heard
+    for number in range(10, 16):
+        explorer.ask({"kind": "run", "id": number, "state": state(shared=number - 9)})
+    wait(15)
+    assert {content["id"] for content, _ in sent if content["kind"] == "done"} == {15}
+    assert not any(content["id"] < 15 and content["kind"] == "picture" and content["place"] == "image-1" for content, _ in sent)
+
+
+def test_without_sharing_nothing_is_sent(explorer, heard):
+    wait, _ = heard
+    explorer.ask({"kind": "run", "id": 20, "state": state(shared=0)})
+    answers = wait(20)
+    empty = {content["place"] for content, buffers in answers if content["kind"] == "picture" and not buffers}
+    assert empty == {"sent", "received-0", "received-1"}
+
+
+def test_what_cannot_be_is_told_and_the_next_request_works(explorer, heard):
+    wait, _ = heard
+    explorer.ask({"kind": "run", "id": 30, "state": state(seed=-1)})
+    assert "seed=-1" in wait(30)[-1][0]["value"]
+    explorer.ask({"kind": "choice", "id": 31, "who": "policy", "state": state(users=[{**u, "prompt": "x"} for u in state()["users"]])})
+    assert "prompts='x' is not allowed" in wait(31)[-1][0]["value"]
+    explorer.ask({"kind": "choice", "id": 32, "who": "optimum", "state": state()})
+    steps = wait(32)[-1][0]["value"]
+    assert len(steps) == 5 and 1 <= steps[0] <= 10 and 0.5 * steps[0] + 0.1 * sum(steps[3:]) <= 20.05
+
+
+def test_the_panel_is_one_module():
+    text = module("common", "sources", "panel")
+    assert not any(line.startswith("import") for line in text.splitlines())
+    assert text.count("export default") == 1 and "function kernelSource" in text
+
+
+def test_a_notebook_shows_the_same_text_every_time(explorer):
+    assert repr(explorer) == "Explorer()"

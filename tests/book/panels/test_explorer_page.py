@@ -1,0 +1,246 @@
+"""The explorer's panel in a browser without kernel and network: precomputed pictures first, then the model itself."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rlli_core import Link, Persona, SplitPlan
+from rlli_core.book.browser import atlas
+from rlli_core.book.panels.explorer import Explorer
+from rlli_core.book.panels.widget import STYLE, module
+from rlli_core.qoe.persona import people
+
+from ..conftest import PATIENCE_MS
+
+PAGE = """<!doctype html><html lang="en" data-content_root="./"><meta charset="utf-8"><title>panel</title><link rel="icon" href="data:,">
+<meta name="viewport" content="width=device-width"><style>{css}</style><body><div id="here"></div>
+<script>globalThis.config = {config};</script><script type="module">{module}
+panel.render({{ model: {{ get: () => globalThis.config }}, el: document.getElementById("here") }});</script>"""
+
+
+@pytest.fixture(scope="module")
+def site(exported, tmp_path_factory):
+    """A page with the panel, and what the built book has in _static/."""
+    folder = tmp_path_factory.mktemp("panel")
+    code = module("common", "sources", "panel").replace("export default { render };", "const panel = { render };")
+    config = json.dumps(Explorer().config)
+    (folder / "index.html").write_text(PAGE.format(css=STYLE, config=config, module=code))
+    for name in ("engine", "onnxruntime"):
+        shutil.copytree(exported / name, folder / "_static" / name)
+    shutil.copytree(atlas.ATLAS, folder / "_static" / "atlas")
+    (folder / "_static" / "atlas" / "atlas.js").write_text(f"globalThis.rlliAtlas = {json.dumps(atlas.read())};")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(site, serve, open_page):
+    page = open_page(f"{serve(site)}/index.html")
+    page.set_default_timeout(PATIENCE_MS)
+    return page
+
+
+def settle(page):
+    page.wait_for_function("!document.querySelector('.rlli').classList.contains('busy')", timeout=PATIENCE_MS)
+
+
+def picture(page, number):
+    """Pixels of one of the five pictures, (128, 128, 3) uint8."""
+    read = "document.querySelectorAll('.rlli canvas')[n].getContext('2d').getImageData(0, 0, 128, 128).data"
+    pixels = json.loads(page.evaluate(f"n => JSON.stringify(Array.from({read}))", number))  # playwright's own way takes a second
+    return np.array(pixels, np.uint8).reshape(128, 128, 4)[..., :3]
+
+
+def slide(page, label, value, number=0):
+    """Move a slider to its place `value`, as dragging does."""
+    control = page.get_by_label(label, exact=False).nth(number)
+    control.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", value)
+    settle(page)
+
+
+def write(page, label, text, number=0):
+    """Put a text in a field, or choose it in a list."""
+    control = page.get_by_label(label).nth(number)
+    control.evaluate("(e, text) => { e.value = text; e.dispatchEvent(new Event(e.list ? 'change' : 'input')); }", text)
+    settle(page)
+
+
+def same_scores(page, agent, *wishes):
+    """Whether each device's caption has the agent's scores, as Python has them, of the picture that stands above it."""
+    for k, (person, prompt) in enumerate(wishes):
+        image = Image.fromarray(picture(page, 2 + 2 * k))
+        expected = {name: agent.score(image, Persona.named(name), prompt).value for name in people()}
+        said, shown, others = page.locator("figcaption").nth(2 + 2 * k).inner_text().split("\n")
+        assert said == f"device {k + 1}: {prompt}" and shown.startswith(f"{person}: ")
+        assert float(shown.removeprefix(f"{person}: ")) == pytest.approx(expected[person], abs=0.0051)
+        assert {name: float(value) for name, value in (one.replace("\N{NO-BREAK SPACE}", " ").split(": ") for one in others.split(" · "))} == pytest.approx(expected, abs=0.0051)
+
+
+def note(page):
+    return page.locator(".rlli .note").inner_text()
+
+
+def test_it_opens_with_pictures_scores_and_a_word_on_where_they_are_from(page):
+    settle(page)
+    assert all(np.ptp(picture(page, n)) > 100 for n in range(5))
+    assert "Worked out beforehand: t₀ = 3, t₁ = 4, t₂ = 8, bit errors 3 % and 3 %" in note(page)
+    index = atlas.read()
+    row = index["plans"]["3"].index([8, 8])
+    expected = index["groups"][0]["scores"]["0-3"][row][2][index["people"].index("GA2")] / 1000  # device 2 starts with the same wish
+    assert f"{index['people'][1]}: " in page.locator("figcaption").nth(4).inner_text()
+    page.get_by_label("wants").nth(1).fill(index["groups"][0]["prompts"][0])
+    page.get_by_label("wants").nth(1).dispatch_event("change")
+    settle(page)
+    assert f"GA2: {expected:.2f}" in page.locator("figcaption").nth(4).inner_text()
+    page.get_by_label("wants").nth(1).fill(index["groups"][0]["prompts"][1])
+    page.get_by_label("wants").nth(1).dispatch_event("change")
+    settle(page)
+
+
+@pytest.mark.parametrize(("label", "changed"), [("shared steps", {0, 1, 2, 3, 4}), ("own steps t₁", {2}), ("bit errors", {1, 2})])
+def test_sliders_change_the_pictures_they_are_about(page, label, changed):
+    slide(page, "bit errors", 4)
+    before = [picture(page, n) for n in range(5)]
+    slide(page, label, {"shared steps": 6, "own steps t₁": 1, "bit errors": 10}[label])
+    assert {n for n in range(5) if (picture(page, n) != before[n]).any()} == changed
+    slide(page, label, {"shared steps": 3, "own steps t₁": 3, "bit errors": 4}[label])
+    assert all((picture(page, n) == before[n]).all() for n in range(5))
+
+
+def test_the_seed_waits_for_the_model(page):
+    assert page.get_by_label("seed").is_disabled()  # worked out beforehand is one seed
+
+
+def test_a_point_between_is_named_as_the_nearest(page):
+    slide(page, "own steps t₁", 4)  # five steps
+    assert "Nearest point worked out beforehand" in note(page) and "t₁ = 4" in note(page)
+    slide(page, "own steps t₁", 3)
+
+
+def test_the_keyboard_moves_a_slider(page):
+    control = page.get_by_label("shared steps")
+    control.focus()
+    page.keyboard.press("ArrowLeft")
+    settle(page)
+    assert control.get_attribute("aria-valuetext") == "2" and "t₀ = 2" in note(page)
+    page.keyboard.press("ArrowRight")
+    settle(page)
+
+
+def test_policy_and_optimum_set_the_sliders(page):
+    index = atlas.read()
+    case = "-".join(map(str, (1, 0, 1, index["gains_db"].index(0.0))))  # the second prompt, the first two people
+    for who, name in (("policy", "What the policy would choose"), ("optimum", "The optimum")):
+        page.get_by_role("button", name=name).click()
+        settle(page)
+        for label, value in zip(("shared steps", "own steps t₁", "own steps t₂"), index["groups"][0][who][case]):
+            assert page.get_by_label(label).get_attribute("aria-valuetext") == f"{value:g}"
+        assert "over its budget" not in note(page)
+    slide(page, "shared steps", 3)
+    slide(page, "own steps t₁", 3)
+    slide(page, "own steps t₂", 7)
+    for number in (0, 1):
+        slide(page, "bit errors", 4, number)
+
+
+def test_words_that_were_not_worked_out_are_explained(page):
+    page.get_by_label("wants").first.fill("a zebra")
+    page.get_by_label("wants").first.dispatch_event("change")
+    settle(page)
+    assert "press “Run the model here”" in note(page)
+    page.get_by_label("wants").first.fill("a tiger in front of a bush")
+    page.get_by_label("wants").first.dispatch_event("change")
+    settle(page)
+
+
+def test_it_fits_a_phone_and_takes_the_colours_of_a_dark_page(page):
+    page.set_viewport_size({"width": 375, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth <= 375")
+    page.evaluate("document.body.style.cssText = 'background: #121212; color: #eee'")
+    for selector in (".rlli", ".rlli legend", ".rlli figcaption", ".rlli button", ".rlli input[type=text]"):
+        assert page.locator(selector).first.evaluate("e => getComputedStyle(e).color") == "rgb(238, 238, 238)", selector
+    page.evaluate("document.body.style.cssText = ''")
+    page.set_viewport_size({"width": 1100, "height": 900})
+
+
+def test_the_model_itself_runs_on_a_button_and_draws_what_python_draws(page, embedded, agent):
+    page.get_by_role("button", name="Run the model here").click()
+    page.get_by_role("button", name="The model runs here").wait_for(timeout=PATIENCE_MS)
+    assert page.get_by_label("seed").is_enabled()
+    slide(page, "seed", 5)
+    assert "Computed in this browser" in note(page) and "of 16384 bits arrived wrong" in note(page)
+    plan = SplitPlan(3, (4, 8))
+    sent = embedded.server_denoise("a tiger in front of a bush", plan, 5)
+    got = Link().transmit(sent, bep=0.03, seed=5)
+    expected = np.asarray(embedded.device_denoise(got, "a tiger in front of a bush", plan, device=0))
+    # a value that lies on the edge between two levels may be sent as the other: hence the mean
+    assert np.abs(picture(page, 2).astype(int) - expected).mean() < 1
+    same_scores(page, agent, ("GA1", "a tiger in front of a bush"), ("GA2", "a dog in front of a bush"))
+
+
+def test_another_person_is_asked_about_the_same_picture_at_once(page, agent):
+    before, seen = picture(page, 4), set()
+    for person in people():
+        taken = page.get_by_label("judged as").nth(1).evaluate(
+            """async (e, person) => {
+                const caption = document.querySelectorAll("figcaption")[4], started = performance.now();
+                e.value = person;
+                e.dispatchEvent(new Event("input"));
+                while (!new RegExp(`${person}: [01]`).test(caption.querySelector(".score")?.textContent)) await new Promise((r) => setTimeout(r, 5));
+                return performance.now() - started;
+            }""",
+            person,
+        )
+        settle(page)
+        assert taken < 500 and "Computed in this browser in 0.0 s" in note(page)  # the chain alone takes a second
+        assert (picture(page, 4) == before).all()
+        same_scores(page, agent, ("GA1", "a tiger in front of a bush"), (person, "a dog in front of a bush"))
+        seen.add(page.locator("figcaption").nth(4).inner_text())
+    assert len(seen) == len(people())
+
+
+def test_own_words_and_any_seed_have_scores_too(page, agent):
+    write(page, "server draws", "two pigeons")
+    assert "does not know “two”" in note(page)
+    write(page, "wants", "a horse and an owl in the snow, drawing style", 1)
+    slide(page, "seed", 77)
+    write(page, "server draws", "an owl beside a cake")
+    assert "Computed in this browser" in note(page)
+    same_scores(page, agent, ("GA1", "a tiger in front of a bush"), (list(people())[-1], "a horse and an owl in the snow, drawing style"))
+
+
+def test_wild_dragging_ends_with_the_last_place(page):
+    control = page.get_by_label("shared steps")
+    for place in (1, 6, 2, 5, 0, 4):
+        control.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", place)
+    settle(page)
+    assert "after 4 steps" in page.locator("figcaption").first.inner_text() and "Computed in this browser" in note(page)
+
+
+def test_a_page_opened_as_a_file_has_the_pictures_and_says_how_to_get_the_model(site, open_page):
+    page = open_page(f"file://{site}/index.html")
+    settle(page)
+    assert "Worked out beforehand" in note(page)
+    page.get_by_role("button", name="Run the model here").click()
+    page.get_by_text("http.server").wait_for(timeout=PATIENCE_MS)
+    assert page.problems == []
+
+
+def test_without_the_agent_there_are_pictures_and_without_a_rating_no_number(site, serve, open_page, settings):
+    """The agent comes after the first picture; if it does not come that is told, and tried again when there is a reason."""
+    page = open_page(f"{serve(site)}/index.html")
+    unsure = settings | {"agent": settings["agent"] | {"least_mass": 1.01}}
+    page.context.route("**/engine.json", lambda route: route.fulfill(json=unsure))
+    page.context.route("**/agent_eye.onnx", lambda route: route.fulfill(status=404))
+    settle(page)
+    page.get_by_role("button", name="Run the model here").click()
+    page.get_by_text("agent_eye.onnx cannot be loaded: the server answers 404").wait_for(timeout=PATIENCE_MS)
+    assert all(np.ptp(picture(page, n)) > 100 for n in range(5))
+    assert [page.locator("figcaption").nth(n).inner_text().split("\n")[1] for n in (2, 4)] == ["GA1: no score yet", "GA2: no score yet"]
+    page.context.unroute("**/agent_eye.onnx")
+    write(page, "judged as", "user 1", 1)
+    assert "Computed in this browser in 0.0 s" in note(page)
+    assert [page.locator("figcaption").nth(n).inner_text().split("\n")[1] for n in (2, 4)] == ["GA1: no rating", "user 1: no rating"]
+    assert {problem for problem in page.problems if "404" not in problem} == set()

@@ -1,0 +1,224 @@
+"""The notebook runner: what a run leaves behind, and that no way to fail passes for success."""
+
+import json
+
+import nbformat
+import numpy as np
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from rlli_core.book.runner import notebooks, runs
+from rlli_core.errors import InvalidArgument, RunFailed
+
+PARAMETERS = "count: int = 2  # how many\nbep: float = 0.5  # bit error probability\nseed: int = 7"
+GOOD = ["total = count + seed", "from rlli_core.book.runner.runs import record\nrecord(total=total, bep=bep)"]
+
+
+def notebook_of(*sources, parameters=PARAMETERS):
+    tagged = new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    return new_notebook(cells=[new_markdown_cell("# Numbers add up"), tagged, *map(new_code_cell, sources)])
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    """A folder of notebooks and profiles apart from the real one; `bench(name, *cells)` writes a notebook."""
+    folder = tmp_path / "notebooks"
+    (folder / "profiles").mkdir(parents=True)
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", folder)
+    monkeypatch.setattr(runs, "NOTEBOOKS", folder)
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
+    (folder / "profiles" / "smoke.yaml").write_text("fig01_sum: {count: 3}\n")
+    (folder / "profiles" / "full.yaml").write_text("fig01_sum: {count: 30}\n")
+
+    def write(name, *sources):
+        path = folder / f"{name}.ipynb"
+        nbformat.write(notebook_of(*sources), path)
+        return path
+
+    return write
+
+
+def test_a_good_run_leaves_the_executed_notebook_and_its_record(bench):
+    path = bench("fig01_sum", *GOOD)
+    (record,) = runs.run(["fig01"], "smoke", {"bep": 0.25})
+    executed = nbformat.read(runs.RUNS / "smoke" / "fig01_sum.ipynb", as_version=4)
+    assert record == json.loads((runs.RUNS / "smoke" / "fig01_sum.json").read_text())
+    assert record["parameters"] == {"count": 3, "bep": 0.25, "seed": 7}
+    assert record["seeds"] == {"seed": 7}
+    assert record["numbers"] == runs.numbers_of(executed) == {"total": 10, "bep": 0.25}
+    assert record["outcome"] == "completed" and record["error"] is None
+    assert record["wall_s"] > 0 and record["peak_memory_bytes"] > 10 * 2**20
+    assert record["versions"]["papermill"]
+    assert executed.cells[1].source == "count: int = 3  # how many\nbep: float = 0.25  # bit error probability\nseed: int = 7"
+    assert [cell.execution_count for cell in executed.cells[1:]] == [1, 2, 3]
+    assert "papermill" not in executed.metadata
+    about = executed.metadata["rlli"]  # what the status page shows
+    assert about["profile"] == "smoke" and about["wall_s"] == round(record["wall_s"]) and about["peak_memory_mib"] > 10
+    assert {key: about[key] for key in ("started", "machine", "versions")} == {
+        key: record[key] for key in ("started", "machine", "versions")
+    }
+    assert nbformat.read(path, as_version=4).cells[1].source == PARAMETERS  # the committed one is untouched
+
+
+def test_several_notebooks_run_and_unchanged_ones_are_not_run_again(bench, monkeypatch):
+    paths = [bench("fig01_sum", *GOOD), bench("fig02_sum", *GOOD)]
+    first = runs.run(write_back=True)
+    assert [record["notebook"] for record in first] == ["fig01_sum", "fig02_sum"]
+    assert [record["numbers"]["total"] for record in first] == [10, 9]
+    assert runs.numbers_of(nbformat.read(paths[0], as_version=4)) == {"total": 10, "bep": 0.5}
+    # The written-back notebook holds the profile's values, so the run stays up to date; a changed cell does not.
+    started = []
+    monkeypatch.setattr(runs, "_run_parallel", lambda sources, *rest: started.extend(p.stem for p in sources) or {})
+    assert runs.run() == first and started == []
+    bench("fig02_sum", *GOOD, "total + 1")
+    runs.run()
+    assert started == ["fig02_sum"]
+    runs.run(["fig01"], force=True)
+    assert started == ["fig02_sum", "fig01_sum"]
+
+
+def test_captions_come_through_a_run_and_a_changed_one_makes_it_stale(bench):
+    path = bench("fig01_sum", *GOOD)
+    source = nbformat.read(path, as_version=4)
+    told = {"figure": {"caption": "A sum.", "name": "fig-sum"}, "image": {"alt": "Two numbers added."}}
+    source.cells[2].metadata["mystnb"] = told
+    nbformat.write(source, path)
+    (record,) = runs.run()
+    assert nbformat.read(runs.RUNS / "smoke" / "fig01_sum.ipynb", as_version=4).cells[2].metadata["mystnb"] == told
+    source.cells[2].metadata["mystnb"]["figure"]["caption"] = "Another sum."
+    source.cells[2].metadata["papermill"] = {"duration": 1.0}
+    nbformat.write(source, path)
+    (again,) = runs.run()
+    assert again["inputs"] != record["inputs"]
+    del source.cells[2].metadata["papermill"]
+    nbformat.write(source, path)
+    assert runs.run() == [again]
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [("1 / 0", "ZeroDivisionError"), ("import os\nos.kill(os.getpid(), 9)", "DeadKernelError")],
+)
+def test_a_failed_run_fails_and_leaves_the_last_good_result(bench, cell, message):
+    folder = runs.RUNS / "smoke"
+    folder.mkdir(parents=True)
+    (folder / "fig01_sum.ipynb").write_text("the last good notebook")
+    (folder / "fig01_sum.json").write_text('{"inputs": "of the last good run"}')
+    path = bench("fig01_sum", cell, *GOOD)
+    before = path.read_bytes()
+    with pytest.raises(RunFailed, match=message):
+        runs.run(write_back=True)
+    assert (folder / "fig01_sum.ipynb").read_text() == "the last good notebook"
+    assert (folder / "fig01_sum.json").read_text() == '{"inputs": "of the last good run"}'
+    assert path.read_bytes() == before
+    failed = json.loads((folder / "fig01_sum.failed.json").read_text())
+    assert failed["outcome"] == "failed" and message in failed["error"] and failed["numbers"] == {}
+
+
+def test_a_cell_over_its_time_limit_fails(bench, monkeypatch):
+    path = bench("fig01_sum", "import time\ntime.sleep(60)")
+    monkeypatch.setattr(runs, "CELL_TIMEOUT_S", 1)
+    _, error = runs._execute(path, runs.read(path), position=0)
+    assert "timed out" in error
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"parameters": {"cuont": 3}}, "count, bep, seed"),
+        ({"parameters": {"count": 3.5}}, "count must be of type int"),
+        ({"parameters": {"count": True}}, "count must be of type int"),
+        ({"parameters": {"bep": "0.5"}}, "bep must be of type float"),
+        ({"profile": "smoek"}, "smoke, full"),
+        ({"wanted": ["fig99"]}, "fig01_sum"),
+        ({"jobs": 0}, "at least 1"),
+    ],
+)
+def test_a_bad_argument_is_refused_before_anything_runs(bench, call, message):
+    bench("fig01_sum", *GOOD)
+    with pytest.raises(InvalidArgument, match=message):
+        runs.run(**call)
+    assert not list(runs.RUNS.rglob("*"))
+
+
+def test_nothing_to_run_is_no_success(bench):
+    with pytest.raises(RunFailed, match="no notebook"):
+        runs.run()
+
+
+def test_a_misspelt_parameter_in_a_profile_is_refused(bench):
+    path = bench("fig01_sum", *GOOD)
+    (path.parent / "profiles" / "smoke.yaml").write_text("fig01_sum: {sede: 3}\n")
+    with pytest.raises(InvalidArgument, match="sede"):
+        runs.run()
+
+
+def test_parameters_of_every_kind_are_written_where_they_stand():
+    cell = 'names: list[str] = [\n    "ä",\n    "b",\n]  # who\nlow: float = 1e-3; flag: bool = False  # é'
+    changed = notebooks.with_parameters(notebook_of(parameters=cell), {"names": ["c"], "low": 2, "flag": True})
+    assert changed.cells[1].source == "names: list[str] = ['c']  # who\nlow: float = 2.0; flag: bool = True  # é"
+
+
+@pytest.mark.parametrize("line", ["count = 2", "count: int", "a = b = 2", "import os", "count: int = 1 + len('a')"])
+def test_a_parameters_cell_with_anything_but_typed_literals_is_refused(line):
+    with pytest.raises((RunFailed, ValueError)):
+        notebooks.parameters_of(notebook_of(parameters=line))
+
+
+@pytest.mark.parametrize("numbers", [{}, {"score": float("nan")}, {"score": float("inf")}, {"score": "0.5"}, {"score": None}])
+def test_a_missing_or_unreadable_number_is_not_recorded(numbers):
+    with pytest.raises(InvalidArgument):
+        runs.record(**numbers)
+
+
+def test_intervals_hold_the_truth_in_95_of_100_cases():
+    draws = np.random.default_rng(0).normal(3.0, 1.0, (2000, 8))
+    found = runs.intervals(**{f"s{k}": row for k, row in enumerate(draws)})
+    inside = [found[f"s{k}_low"] <= 3.0 <= found[f"s{k}_high"] for k in range(2000)]
+    assert 0.93 < np.mean(inside) < 0.97  # four standard errors of a share of 0.95
+    assert found["s0"] == pytest.approx(draws[0].mean())
+    with pytest.raises(InvalidArgument, match="two values"):
+        runs.intervals(one=[0.5])
+
+
+def test_a_run_may_go_to_another_folder(bench, tmp_path):
+    bench("fig01_sum", *GOOD)
+    (record,) = runs.run(["fig01"], "full", folder=tmp_path / "apart")
+    assert record["profile"] == "full" and record["numbers"]["total"] == 37
+    assert (tmp_path / "apart" / "fig01_sum.ipynb").exists() and runs.read_record("fig01_sum", "full") is None
+
+
+PANEL = [
+    "from rlli_core.book.panels.panel import Panel, Part, slider",
+    "Panel({'x': slider('x', range(4), 1, (0, 3))}, lambda x: (f'{x} {count}', [Part(text='words')]))",
+]
+
+
+def test_frames_of_panels_come_with_a_good_run_and_stay_through_a_failed_one(bench, tmp_path):
+    bench("fig01_sum", *GOOD, *PANEL)
+    (record,) = runs.run(["fig01"])
+    index = runs.RUNS / "smoke" / "panels" / "fig01_sum" / "1" / "index.js"
+    assert record["panels"] == 1 and '"1 3"' in (good := index.read_text())
+    assert '"fig01_sum/1"' in json.dumps(nbformat.read(runs.RUNS / "smoke" / "fig01_sum.ipynb", as_version=4).metadata.widgets)
+    bench("fig01_sum", *GOOD, *PANEL, "1 / 0")
+    with pytest.raises(RunFailed, match="ZeroDivisionError"):
+        runs.run(["fig01"], parameters={"count": 8})
+    assert index.read_text() == good and not list((runs.RUNS / "smoke").glob("panels.new/*"))
+    bench("fig01_sum", *GOOD)  # a page that has a panel no longer keeps none
+    runs.run(["fig01"])
+    assert not index.exists()
+    bench("fig01_sum", *GOOD, *PANEL)
+    (apart,) = runs.run(["fig01"], folder=tmp_path / "apart")  # such as a sweep's: nothing for the book
+    assert apart["panels"] == 0 and not (tmp_path / "apart" / "panels").exists()
+
+
+def test_a_notebook_without_its_frames_is_not_up_to_date(bench, monkeypatch):
+    bench("fig01_sum", *GOOD, *PANEL)
+    runs.run(["fig01"])
+    started = []
+    monkeypatch.setattr(runs, "_run_parallel", lambda sources, *rest: started.extend(p.stem for p in sources) or {})
+    runs.run(["fig01"])
+    assert started == []
+    (runs.RUNS / "smoke" / "panels" / "fig01_sum" / "1" / "index.js").unlink()
+    runs.run(["fig01"])
+    assert started == ["fig01_sum"]

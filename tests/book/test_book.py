@@ -1,0 +1,210 @@
+"""The book's configuration: pages with mathematics and widgets build, and ask nothing of another site."""
+
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from rlli_core.book.runner.notebooks import names
+from rlli_core.files import DATA
+
+ROOT = DATA.parent
+BUILT = ROOT / "build" / "html"
+OFF_SITE = re.compile(r"(?:https?:)?//", re.I)
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+IN_CSS = re.compile(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')\s]+)""", re.I)
+
+
+class Pictures(HTMLParser):
+    """Collects the pictures of a page that have no alternative text; Sphinx writes the file's name where none is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.count, self.found = 0, []
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag == "img":
+            self.count += 1
+            if not (given.get("alt") or "").strip() or re.search(r"\.(png|svg|webp)$", given["alt"]):
+                self.found.append(given.get("src"))
+
+
+def pictures(page):
+    parser = Pictures()
+    parser.feed(page.read_text())
+    return parser
+
+
+class Requests(HTMLParser):
+    """Collects the addresses that a browser fetches by itself when it shows a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.inside = [], ""
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.inside = tag
+        if tag != "a":
+            self.found += [given[name] for name in ("src", "srcset", "poster", "data") if given.get(name)]
+        if tag == "link" and given.get("rel") not in ("canonical", "license", "author"):
+            self.found.append(given.get("href") or "")
+        self.found += IN_CSS.findall(given.get("style") or "")
+
+    def handle_data(self, data):
+        if self.inside == "style":
+            self.found += IN_CSS.findall(data)
+        if self.inside == "script":
+            self.found += re.findall(r"""import\s*\(?\s*["']((?:https?:)?//[^"']+)""", data)
+
+
+def off_site_requests(folder: Path) -> list[str]:
+    found = []
+    for page in folder.rglob("*.html"):
+        requests = Requests()
+        requests.feed(page.read_text())
+        found += [f"{page.name}: {address}" for address in requests.found if OFF_SITE.match(address)]
+    for sheet in folder.rglob("*.css"):
+        comments_gone = re.sub(r"/\*.*?\*/", "", sheet.read_text(), flags=re.S)
+        found += [f"{sheet.name}: {address}" for address in IN_CSS.findall(comments_gone)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A book of two pages under the real configuration: an equation, and a notebook with a saved slider and a picture."""
+    source = tmp_path_factory.mktemp("book")
+    shutil.copy(ROOT / "_config.yml", source)
+    for part in ("assets", "extensions"):
+        shutil.copytree(ROOT / "book" / part, source / "book" / part)
+    (source / "web").mkdir()  # what make book puts there, the explorer's pictures and model, is tested in tests/book/browser
+    (source / "book" / "references.bib").write_text("")
+    (source / "book" / "intro.md").write_text("# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`, {numref}`fig-dot`, {doc}`/notebooks/slider`.\n")
+    rows = "".join(
+        f"| [C{k}](#c{k}) | It {what} | ✗ not reproduced (0 of {k}) | [Slide](../notebooks/{page}.ipynb) |\n"
+        for k, what, page in ((1, "slides", "slider"), (2, "glides", "slider"), (3, "rides", "other"))
+    )
+    head = "# Claims\n\n|  | Claim | Verdict | Measured in |\n| --- | --- | --- | --- |\n"
+    (source / "book" / "claims.md").write_text(head + rows + "\n## C1\n\n## C2\n\n## C3\n")
+    (source / "book" / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/intro\nchapters: [{file: notebooks/slider, title: Slide}, {file: notebooks/other}, {file: book/claims}]\n"
+    )
+    state = {
+        "state": {
+            "a": {"model_module": "@jupyter-widgets/base", "model_module_version": "2.0.0", "model_name": "LayoutModel", "state": {}},
+            "b": {
+                "model_module": "@jupyter-widgets/controls",
+                "model_module_version": "2.0.0",
+                "model_name": "IntSliderModel",
+                "state": {"layout": "IPY_MODEL_a", "value": 3},
+            },
+        },
+        "version_major": 2,
+        "version_minor": 0,
+    }
+    view = {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": "b"}}
+    cell = new_code_cell("slider", execution_count=1, outputs=[new_output("display_data", {**view, "text/plain": "slider"})])
+    told = {"figure": {"caption": "A dot.", "name": "fig-dot"}, "image": {"alt": "One black dot."}}
+    picture = new_code_cell("dot", execution_count=2, outputs=[new_output("display_data", {"image/png": DOT})], metadata={"mystnb": told})
+    notebook = new_notebook(cells=[new_markdown_cell("# A slider"), cell, picture])
+    notebook.metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "widgets": {"application/vnd.jupyter.widget-state+json": state},
+        "rlli": {"wall_s": 150, "peak_memory_mib": 512, "profile": "smoke", "machine": "<M>"},
+    }
+    (source / "notebooks").mkdir()
+    nbformat.write(notebook, source / "notebooks" / "slider.ipynb")
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# Other")]), source / "notebooks" / "other.ipynb")
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--toc", source / "book" / "_toc.yml", "-W", "-n"]
+    built = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
+    return source / "_build" / "html"
+
+
+def test_pages_with_mathematics_and_widgets_stay_on_the_site(site):
+    assert off_site_requests(site) == []
+
+
+def test_what_the_pages_need_is_there(site):
+    page, static = (site / "notebooks" / "slider.html").read_text(), site / "_static"
+    for script in ("requirejs/require.js", "html-manager/embed-amd.js"):
+        assert f"_static/{script}" in page and (static / script).stat().st_size > 10_000
+    assert "application/vnd.jupyter.widget-view+json" in page
+    assert "_static/mathjax/tex-chtml-full.js" in (site / "book" / "intro.html").read_text()
+    assert (static / "mathjax" / "output" / "chtml" / "fonts" / "woff-v2" / "MathJax_Main-Regular.woff").exists()
+
+
+def test_pictures_of_notebooks_are_numbered_and_told_in_words(site):
+    text = (site / "notebooks" / "slider.html").read_text()
+    assert '<img alt="One black dot."' in text and '<span class="caption-number">Fig.\N{NO-BREAK SPACE}B1 </span>' in text
+    assert 'href="../notebooks/slider.html#fig-dot"' in (site / "book" / "intro.html").read_text()
+
+
+def test_a_notebook_says_how_to_run_it_and_what_that_needs(site):
+    text = (site / "notebooks" / "slider.html").read_text()
+    assert "2.5 min, 0.5 GiB of memory, no GPU" in text and "(profile smoke; &lt;M&gt;)" in text
+    assert "<pre>.venv/bin/rlli run slider</pre>" in text and "<pre>.venv/bin/voila notebooks/slider.ipynb</pre>" in text
+    given = re.search(r'<a href="([^"]+)" download>this notebook', text)[1]
+    assert nbformat.read(site / "notebooks" / given, as_version=4).cells[2].outputs  # as executed
+    assert "run-it" not in (site / "book" / "intro.html").read_text()
+
+
+def test_a_notebook_begins_with_the_verdicts_on_its_claims(site):
+    text = (site / "notebooks" / "slider.html").read_text()
+    told = text[text.index("</h1>") : text.index("run-it")]
+    assert '<a href="../book/claims.html#c2">C2</a> It glides: <b>✗ not reproduced (0 of 2)</b>' in told
+    assert told.count("<li>") == 2 and "rides" not in told
+    assert 'class="verdicts"' not in (site / "book" / "intro.html").read_text()
+
+
+def test_a_reference_to_a_page_has_the_short_title_of_the_contents(site):
+    assert '<span class="doc">Slide</span></a>' in (site / "book" / "intro.html").read_text()
+
+
+@pytest.mark.parametrize("alt", ["", ' alt=" "', ' alt="../_images/dot.png"'])
+def test_a_picture_without_words_is_found(tmp_path, alt):
+    (tmp_path / "page.html").write_text(f'<img{alt} src="dot.png"><img alt="A dot." src="dot.png">')
+    assert (pictures(tmp_path / "page.html").count, pictures(tmp_path / "page.html").found) == (2, ["dot.png"])
+
+
+@pytest.mark.skipif(not BUILT.exists(), reason="the book is not built here")
+def test_every_picture_of_the_built_book_is_told_in_words():
+    found = {page.name: pictures(page) for part in ("book", "notebooks") for page in (BUILT / part).glob("*.html")}
+    assert {name: p.found for name, p in found.items() if p.found} == {}
+    assert sum(p.count for p in found.values()) > 60
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<script src="https://cdn.example/x.js"></script>',
+        '<link rel="stylesheet" href="//cdn.example/x.css">',
+        '<img src="http://example/x.png">',
+        "<style>@import url('https://fonts.example/x');</style>",
+        '<p style="background: url(https://example/x.png)">',
+        '<script type="module">import("https://cdn.example/x.js")</script>',
+    ],
+)
+def test_the_search_finds_requests_and_lets_links_be(tmp_path, page):
+    (tmp_path / "page.html").write_text(page + '<a href="https://example.org">a link</a>')
+    assert len(off_site_requests(tmp_path)) == 1
+
+
+@pytest.mark.skipif(not BUILT.exists(), reason="the book is not built here")
+def test_the_built_book_stays_on_the_site():
+    assert off_site_requests(BUILT) == []
+
+
+def test_contents_list_every_page_and_notebook_once():
+    toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+    listed = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    there = [f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")] + [f"notebooks/{name}" for name in names()]
+    assert sorted(listed) == sorted(there)

@@ -1,0 +1,151 @@
+"""The command line: what it prints and how it exits."""
+
+import argparse
+import json
+import shutil
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from rlli_core.book import arguments, cli
+from rlli_core.book.ledger import claims, pages
+from rlli_core.book.runner import checksums, notebooks, runs
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    """A checkout with one notebook, `fig09_steps`, and one data file."""
+    folder, data = tmp_path / "notebooks", tmp_path / "data"
+    (folder / "profiles").mkdir(parents=True)
+    (data / "models" / "tiny").mkdir(parents=True)
+    (data / "models" / "tiny" / "weights.bin").write_bytes(b"weights")
+    for profile in runs.PROFILES:
+        (folder / "profiles" / f"{profile}.yaml").write_text("{}\n")
+    parameters = new_code_cell("bep: float = 0.03  # bit error probability", metadata={"tags": ["parameters"]})
+    config = new_code_cell(
+        "from rlli_core.book.runner.config import NotebookConfig, number\n"
+        "config = NotebookConfig.of(globals(), bep=number(0, 0.5))"
+    )
+    notebook = new_notebook(cells=[new_markdown_cell("# Fewer steps blur\n\nText."), parameters, config])
+    nbformat.write(notebook, folder / "fig09_steps.ipynb")
+    for module in (notebooks, runs):
+        monkeypatch.setattr(module, "NOTEBOOKS", folder)
+    for module in (checksums, cli):
+        monkeypatch.setattr(module, "DATA", data)
+    monkeypatch.setattr(checksums, "CHECKSUMS", data / "checksums.txt")
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
+    return tmp_path
+
+
+def test_list_names_figure_parameters_and_time(bench, capsys):
+    assert cli.main(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert "fig09_steps  [Fig. 9; not run yet]" in shown
+    assert "Fewer steps blur" in shown and "bep: float = 0.03" in shown
+
+
+def test_run_executes_and_refuses_a_value_that_the_notebook_refuses(bench, capsys):
+    assert cli.main(["run", "fig09", "-p", "bep=0.05"]) == 0
+    assert runs.read_record("fig09_steps", "smoke")["parameters"] == {"bep": 0.05}
+    assert cli.main(["run", "fig09", "-p", "bep=0.7"]) == 2
+    assert "[0, 0.5]" in capsys.readouterr().err
+    assert runs.read_record("fig09_steps", "smoke")["parameters"] == {"bep": 0.05}
+    assert cli.main(["list"]) == 0
+    assert "smoke" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (["run"], "fig09_steps"),
+        (["run", "fig09", "--all"], "--all"),
+        (["run", "fig10"], "fig09_steps"),
+        (["run", "fig09", "-p", "bpe=0.1"], "bep"),
+        (["run", "fig09", "-p", "bep=high"], "float"),
+        (["run", "fig09", "-p", "bep"], "name=value"),
+        (["run", "fig09", "--profile", "fast"], "smoke"),
+        (["run", "fig09", "--write-back", "-p", "bep=0.1"], "smoke profile"),
+        (["dance"], "doctor"),
+        ([], "first steps"),
+        (["claims", "--page", "no/such/page.md"], "book/claims.md"),
+        (["claims", "--profile", "fast"], "smoke"),
+    ],
+)
+def test_a_bad_argument_exits_with_2_and_the_allowed_values(bench, capsys, arguments, allowed):
+    try:
+        status = cli.main(arguments)
+    except SystemExit as leaving:  # argparse leaves by itself
+        status = leaving.code
+    assert status == 2
+    assert allowed in capsys.readouterr().err
+    assert not runs.RUNS.exists()
+
+
+def test_models_and_doctor_notice_changed_files(bench, capsys):
+    assert cli.main(["models"]) == 1
+    assert cli.main(["models", "--write-checksums"]) == 0
+    assert (bench / "data" / "checksums.txt").read_text().endswith("  models/tiny/weights.bin\n")
+    assert cli.main(["models"]) == 0
+    assert cli.main(["doctor"]) == 0
+    assert "tiny" in capsys.readouterr().out
+    (bench / "data" / "models" / "tiny" / "weights.bin").write_bytes(b"other weights")
+    assert cli.main(["models"]) == 1
+    assert "CHANGED: models/tiny/weights.bin" in capsys.readouterr().out
+    assert cli.main(["doctor"]) == 1
+    assert "data/models/tiny/weights.bin" in capsys.readouterr().out
+    shutil.rmtree(bench / "data" / "models" / "tiny")
+    assert cli.main(["models"]) == 1
+
+
+@pytest.mark.parametrize("command", ["doctor", "list", "run", "sweep", "claims", "bench", "train", "models"])
+def test_every_command_has_help_with_an_example(capsys, command):
+    with pytest.raises(SystemExit) as leaving:
+        cli.main([command, "--help"])
+    shown = capsys.readouterr().out
+    assert leaving.value.code == 0 and f"example:\n  rlli {command}" in shown
+
+
+def test_claims_prints_and_exits_with_1_where_the_page_says_otherwise(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")  # no runs of this machine: the committed notebooks count
+    assert cli.main(["claims"]) == 0
+    shown = capsys.readouterr().out
+    for found in claims.findings(claims.read(), claims.committed()):
+        assert f"{found.verdict} ({found.count}): {found.claim.title}" in shown
+    assert cli.main(["claims", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [claim["id"] for claim in data["claims"]] == [f"C{k}" for k in range(1, 16)] and data["differences"] == []
+    assert {"verdict", "reason", "notebook", "section", "sources", "checks"} <= set(data["claims"][0])
+
+    numbers = claims.committed()["channel"].numbers | claims.committed()["fig09_steps"].numbers
+    record = {"numbers": numbers | {"lead_GA1_t0_2": -0.5}, "seeds": {"seeds": 8}, "parameters": {}, "peak_memory_bytes": 0}
+    (tmp_path / "runs" / "smoke").mkdir(parents=True)
+    (tmp_path / "runs" / "smoke" / "fig09_steps.json").write_text(json.dumps(record))
+    assert cli.main(["claims"]) == 1
+    told = capsys.readouterr()
+    assert "C5   ✗ not reproduced (0 of 2 checks hold)" in told.out and "latest run" in told.out
+    assert told.err.count("C5.1") == 1 and "-0.5" in told.err and "lead_GA1_t0_2" in told.err and "C4" not in told.err
+
+
+def test_claims_write_makes_pages_from_the_latest_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
+    for name in ("claims.md", "figure_map.md", "figure_list.md", "status.md"):
+        (tmp_path / name).write_text(f"# Head\n\n{pages.BEGIN}\n{pages.END}\n")
+    assert cli.main(["claims", "--write", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("wrote") == 4
+    assert "## C15" in (tmp_path / "claims.md").read_text()
+    assert cli.main(["claims", "--page", str(tmp_path / "claims.md")]) == 0
+
+
+def test_bench_prints_seconds(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "bench", lambda: {"image_s": 0.5, "denoising_step_s": 0.04})
+    assert cli.main(["bench"]) == 0
+    assert capsys.readouterr().out == "image              0.5000 s\ndenoising step     0.0400 s\n"
+    assert cli.main(["bench", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"image_s": 0.5, "denoising_step_s": 0.04}
+
+
+def test_tab_completion_knows_notebooks_and_parameters(bench):
+    assert arguments._notebook_names() == ["fig09_steps"]
+    for given in (argparse.Namespace(names=["fig09"]), argparse.Namespace(name="fig09"), argparse.Namespace(name=None)):
+        assert arguments._parameter_names(given) == ["bep="]
