@@ -68,4 +68,3 @@ def write_text(path: Path, content: str) -> None:
 def write_json(path: Path, values: dict) -> None:
     """Write JSON, whole or not at all."""
     write_text(path, json.dumps(values, indent=2) + "\n")
-

@@ -64,7 +64,9 @@ def serve(
     gains = [None] * len(links) if gains is None else list(gains)
     counts = {len(links), len(device_prompts), len(personas), len(plan.steps_per_device), len(powers_w), len(gains)}
     if len(counts) != 1:
-        raise InvalidArgument("devices", sorted(counts), "one number: a link, prompt, persona, step count, power, gain a device")
+        raise InvalidArgument(
+            "devices", sorted(counts), "one number: a link, prompt, persona, step count, power, gain a device"
+        )
     sent = chain.server_denoise(server_prompt, plan, seed)
     received = tuple(
         link.transmit(sent, power_w=power, gain=gain, seed=seed + k)

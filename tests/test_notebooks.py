@@ -68,7 +68,9 @@ def test_every_picture_has_an_alternative_text_a_caption_and_a_name():
             assert len(shown) == 1, f"{name}, {cell.id}: a caption is put under everything that a cell shows, so show one thing"
             told = cell.metadata.get("mystnb", {})
             figure, alt = told.get("figure", {}), told.get("image", {}).get("alt", "")
-            assert len(alt.split()) >= 12 and alt.endswith("."), f"{name}, {cell.id}: say what can be seen, for one who cannot see it"
+            assert len(alt.split()) >= 12 and alt.endswith("."), (
+                f"{name}, {cell.id}: say what can be seen, for one who cannot see it"
+            )
             assert figure.get("caption", "").endswith("."), f"{name}, {cell.id}: no caption"
             assert re.fullmatch(r"fig(-[a-z0-9]+)+", figure.get("name", "")), f"{name}, {cell.id}: no name"
             names, texts, captions = [*names, figure["name"]], [*texts, alt], [*captions, figure["caption"]]

@@ -43,7 +43,11 @@ def offer_to_run(app: object, page: str, _template: str, context: dict, _doctree
     )
     about = notebook.metadata.get("rlli", {})
     cost = f"{_time(about['wall_s'])}, {about['peak_memory_mib'] / 1024:.1f} GiB of memory" if about else "not run yet"
-    made = f" Time and memory are those of the run on this page (profile {about['profile']}; {escape(about['machine'])})." if about else ""
+    made = (
+        f" Time and memory are those of the run on this page (profile {about['profile']}; {escape(about['machine'])})."
+        if about
+        else ""
+    )
     given = f'<a href="{context["pathto"](f"_sources/{page}.ipynb", 1)}" download>this notebook with its outputs</a>'
     box = (
         f'<details class="run-it"><summary>Run this page yourself <span>{cost}, no GPU</span></summary>'

@@ -10,4 +10,6 @@ def setup(app: object) -> dict:
 def _drop(_app: object, _page: str, _template: str, context: dict, _doctree: object) -> None:
     scripts = context.get("script_files", [])
     bodies = [getattr(script, "attributes", {}).get("body") or "" for script in scripts]
-    context["script_files"] = [s for s, body in zip(scripts, bodies) if "thebe" not in f"{getattr(s, 'filename', '')}{body}".lower()]
+    context["script_files"] = [
+        s for s, body in zip(scripts, bodies) if "thebe" not in f"{getattr(s, 'filename', '')}{body}".lower()
+    ]

@@ -311,7 +311,9 @@ class Learner:
         with safe_open(path, "pt") as file:
             about, kept = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
         if about["made_with"] != self._made_with():
-            raise InvalidArgument("folder", str(path.parent), "empty, or hold a training of the same algorithm, setting and seed")
+            raise InvalidArgument(
+                "folder", str(path.parent), "empty, or hold a training of the same algorithm, setting and seed"
+            )
         for name in NETWORKS:
             network = getattr(self, name)
             network.load_state_dict({key: kept[f"{name}.{key}"] for key in network.state_dict()})

@@ -45,7 +45,9 @@ def gather(folder: Path, worker: int = 0, workers: int = 1) -> None:
 def assemble(folder: Path, path: Path = TABLE) -> None:
     """Put the files of `folder` together to the shipped table, with what a policy sees of the prompts and its provenance."""
     made, size = groups(), len(SHARED_STEPS) * len(DEVICE_STEPS) * len(BEPS)
-    units = np.array([[[np.load(folder / f"{g}-{d}-{s}.npy") for s in range(SEEDS)] for d in range(3)] for g in range(len(made))])
+    units = np.array(
+        [[[np.load(folder / f"{g}-{d}-{s}.npy") for s in range(SEEDS)] for d in range(3)] for g in range(len(made))]
+    )
     units = units.reshape(-1, SEEDS, size + len(DEVICE_STEPS), PEOPLE)
     prompts = list(dict.fromkeys(prompt for group in made for prompt in group))
     np.savez_compressed(

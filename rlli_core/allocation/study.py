@@ -70,7 +70,8 @@ class Exam:
         }
         self.papers["live"] = (Service(config, live), self.papers["table"][1][:live_states])
         self.best = {
-            name: service.outcome(states, optimum(self.table_of(service), states)) for name, (service, states) in self.papers.items()
+            name: service.outcome(states, optimum(self.table_of(service), states))
+            for name, (service, states) in self.papers.items()
         }
 
     def table_of(self, service: Service) -> Service:
@@ -158,7 +159,9 @@ def collect(places: Sequence[Path], training: Training, output: Path) -> None:
         "optimum": lambda service, states: optimum(exam.table_of(service), states),
     }
     marks = {name: exam.mark(rule) for name, rule in rules.items()}
-    pd.DataFrame([json.loads((p / "result.json").read_text()) for p in places]).to_csv(output / "allocation_runs.csv", index=False)
+    pd.DataFrame([json.loads((p / "result.json").read_text()) for p in places]).to_csv(
+        output / "allocation_runs.csv", index=False
+    )
     pd.concat([pd.read_csv(p / "curve.csv") for p in places]).to_csv(output / "allocation_curves.csv", index=False)
     about = provenance("rlli train --study --profile full")
     found = {"rules": marks, "validation_optimum": optimum_curve(exam.service), "training": vars(training), "provenance": about}

@@ -102,7 +102,9 @@ class TableQoE:
         """
         pair = self.pairs[server, device]
         if (pair < 0).any():
-            raise InvalidArgument("prompts", "a pair", "one of a group that was gathered; see rlli_core.allocation.prompts.groups")
+            raise InvalidArgument(
+                "prompts", "a pair", "one of a group that was gathered; see rlli_core.allocation.prompts.groups"
+            )
         for name, value, most in (
             ("shared_steps", shared_steps, self.fits.shape[1] - 1),
             ("device_steps", device_steps, self.fits.shape[2] - 1),

@@ -67,9 +67,7 @@ class Header:
         return math.ceil(math.prod(self.shape) * self.bits / 8)
 
 
-def encode(
-    latent: torch.Tensor, plan: SplitPlan | None = None, *, bits: int = 8, number_format: str = "uniform"
-) -> Packet:
+def encode(latent: torch.Tensor, plan: SplitPlan | None = None, *, bits: int = 8, number_format: str = "uniform") -> Packet:
     """Turn a latent into bits.
 
     The "uniform" format rounds every value to the nearest of 2^bits levels spread evenly from the tensor's minimum to

@@ -31,9 +31,7 @@ class Denoiser:
         on_step: None, or called as `on_step(timestep, latents)` after every step of so many latents.
     """
 
-    def __init__(
-        self, pipeline: DiffusionPipeline, scheduler: DDIMScheduler, device: torch.device, dtype: torch.dtype
-    ):
+    def __init__(self, pipeline: DiffusionPipeline, scheduler: DDIMScheduler, device: torch.device, dtype: torch.dtype):
         self.scheduler, self.device = scheduler, device
         if device.type == "cpu":
             keep_memory()
@@ -87,9 +85,7 @@ class Denoiser:
             self.on_step(step[0], len(latents))
         return ddim_step(self.scheduler, output, latents, *step)
 
-    def walk(
-        self, latents: torch.Tensor, prompts: Sequence[str], steps: Sequence[Step], guidance: float
-    ) -> torch.Tensor:
+    def walk(self, latents: torch.Tensor, prompts: Sequence[str], steps: Sequence[Step], guidance: float) -> torch.Tensor:
         """Take `steps` one after another, as `advance` takes each."""
         for step in steps:
             latents = self.advance(latents, prompts, step, guidance)

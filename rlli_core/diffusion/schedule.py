@@ -124,9 +124,7 @@ def device_steps(scheduler: DDIMScheduler, plan: SplitPlan, steps: int) -> tuple
     return left if steps == len(left) else spread_steps(scheduler, left[0][0], steps)
 
 
-def ddim_step(
-    scheduler: DDIMScheduler, output: torch.Tensor, latent: torch.Tensor, t: int, t_prev: int
-) -> torch.Tensor:
+def ddim_step(scheduler: DDIMScheduler, output: torch.Tensor, latent: torch.Tensor, t: int, t_prev: int) -> torch.Tensor:
     """Take one deterministic DDIM step (eta = 0) from timestep t to t_prev; below 0, t_prev is the clean end.
 
     Song et al., "Denoising Diffusion Implicit Models", eq. (12); (7)-(10) of the paper. diffusers' own `step` only

@@ -40,7 +40,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes; resumable")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--go-on", action="store_true", help="without a checkpoint, start from the shipped weights")
-    parser.add_argument("--quick", action="store_true", help="evaluate on a tenth of the images, for a look; do not commit that")
+    parser.add_argument(
+        "--quick", action="store_true", help="evaluate on a tenth of the images, for a look; do not commit that"
+    )
     parser.add_argument("--output", type=Path, default=DATA, help="where models/ and results/ are written")
     options = parser.parse_args()
     keep_memory()
@@ -100,15 +102,11 @@ def report(output: Path, divide: int) -> None:
         "training": json.loads((output / "models" / "embedded-sd" / "training.json").read_text()),
         "reconstruction": evaluate.reconstruction(pipeline.vae, 500 // divide),
         "judge": evaluate.judge_accuracy(the_judge, 2000 // divide),
-        "steps_10": evaluate.generated_accuracy(
-            pipeline, the_judge, steps=10, count=1000 // divide, held_out=False, **measure
-        ),
+        "steps_10": evaluate.generated_accuracy(pipeline, the_judge, steps=10, count=1000 // divide, held_out=False, **measure),
         "steps_10_held_out_pairs": evaluate.generated_accuracy(
             pipeline, the_judge, steps=10, count=300 // divide, held_out=True, **measure
         ),
-        "steps_25": evaluate.generated_accuracy(
-            pipeline, the_judge, steps=25, count=250 // divide, held_out=False, **measure
-        ),
+        "steps_25": evaluate.generated_accuracy(pipeline, the_judge, steps=25, count=250 // divide, held_out=False, **measure),
         "speed": evaluate.speed(pipeline, **measure),
     }
     write(output / "results" / "embedded.json", numbers, "evaluate")

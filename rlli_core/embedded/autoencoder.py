@@ -85,7 +85,9 @@ def image_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 def _fit(name: str, model: AutoencoderTiny, loss: Callable, steps: int, seed: int, images=24_000, batch=24, crop=64, **kwargs):
     """Minimise `loss` of crops of the rendered scenes, on whole latent cells, around the middle of an object."""
     data, labels = rendered(0, images)
-    middles = np.array([[(top + bottom) / 2, (left + right) / 2] for left, top, right, bottom in (x["boxes"][-1] for x in labels)])
+    middles = np.array(
+        [[(top + bottom) / 2, (left + right) / 2] for left, top, right, bottom in (x["boxes"][-1] for x in labels)]
+    )
     batch = share(batch)
 
     def of_step(step: int) -> torch.Tensor:

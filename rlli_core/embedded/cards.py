@@ -12,7 +12,6 @@ import pandas as pd
 from ..files import DATA, model_folder
 
 if TYPE_CHECKING:
-
     pass
 
 RESULTS = DATA / "results"

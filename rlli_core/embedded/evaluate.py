@@ -171,7 +171,9 @@ def descriptions(agent: PersonaAgent, count: int = 500) -> dict[str, float]:
     """Share of held-out renders, and of good pictures of the chain, whose object and scene the agent names."""
     drawn = [scenes.scene(HELD_OUT_SEED, i, "all") for i in range(count)]
     made, asked, how = split_pictures(1, 800)
-    good = [i for i, (a, h) in enumerate(zip(asked, how)) if a.server == a.device and h["bep"] is None and h["t0"] + h["t_k"] > 5]
+    good = [
+        i for i, (a, h) in enumerate(zip(asked, how)) if a.server == a.device and h["bep"] is None and h["t0"] + h["t_k"] > 5
+    ]
     told = agent.descriptions([d.image for d in drawn] + [Image.fromarray(made[i]) for i in good])
     truth = [({d.object, d.second}, d.place) for d in drawn] + [({asked[i].device[0]}, asked[i].device[1]) for i in good]
     seen = [tastes.asked_for(text) for text in told]

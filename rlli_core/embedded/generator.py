@@ -145,9 +145,7 @@ def train(
     def loss(step: int) -> torch.Tensor:
         rng = np.random.default_rng((seed, step, worker()))
         picks = rng.choice(len(latents), batch, p=chances)
-        captions = [
-            "" if rng.random() < 0.1 else scenes.caption(rng, *(labels[i][k] for k in _CAPTION_FIELDS)) for i in picks
-        ]
+        captions = ["" if rng.random() < 0.1 else scenes.caption(rng, *(labels[i][k] for k in _CAPTION_FIELDS)) for i in picks]
         tokens = words(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
         clean = latents[picks].float()
         noise = torch.randn_like(clean)

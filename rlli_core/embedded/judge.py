@@ -29,9 +29,7 @@ def spoil(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     for i in range(batch):
         factor = rng.choice([1, 1, 1.5, 2, 3])
         if factor > 1:
-            small = torch.nn.functional.interpolate(
-                images[i : i + 1], scale_factor=1 / factor, mode="bilinear", antialias=True
-            )
+            small = torch.nn.functional.interpolate(images[i : i + 1], scale_factor=1 / factor, mode="bilinear", antialias=True)
             images[i] = torch.nn.functional.interpolate(small, size=images.shape[2:], mode="bilinear")[0]
     colour = 1 + 0.12 * torch.randn(batch, 3, 1, 1)
     noise = torch.randn_like(images) * torch.rand(batch, 1, 1, 1) * 0.15

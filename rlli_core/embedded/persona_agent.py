@@ -105,9 +105,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 def processor(candidate: str = CHOSEN) -> LlavaProcessor:
     """Pictures of 128x128 in patches, and the conversation."""
     chosen, size = CANDIDATES[candidate], {"height": scenes.SIZE, "width": scenes.SIZE}
-    pictures = CLIPImageProcessorPil(
-        size=size, do_center_crop=False, crop_size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3
-    )
+    pictures = CLIPImageProcessorPil(size=size, do_center_crop=False, crop_size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3)
     return LlavaProcessor(
         pictures, tokenizer(), patch_size=chosen.patch, chat_template=CHAT,
         vision_feature_select_strategy="default" if chosen.vision == "clip" else "full",

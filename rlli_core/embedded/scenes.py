@@ -179,9 +179,7 @@ def compose(
     return Image.fromarray(np.clip(np.asarray(canvas, np.float32) * light, 0, 255).astype(np.uint8)), tuple(boxes)
 
 
-def _put(
-    canvas: Image.Image, name: str, style: str, cells: int, x: float, floor: float
-) -> tuple[int, int, int, int]:
+def _put(canvas: Image.Image, name: str, style: str, cells: int, x: float, floor: float) -> tuple[int, int, int, int]:
     """Draw one object, `cells` latent cells large, in the cell nearest to standing at (x, floor); returns its box.
 
     On whole cells an object has the same latent wherever it stands, and it is never mirrored: a small model then learns

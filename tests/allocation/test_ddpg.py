@@ -152,7 +152,14 @@ def test_a_training_killed_and_resumed_ends_with_the_same_bytes(service, tmp_pat
 def test_what_cannot_be_is_refused(service, tmp_path):
     with pytest.raises(InvalidArgument, match="algorithm='ppo'.*g-ddpg, ddpg"):
         train("ppo", service)
-    for name, value in {"lr": 0.0, "batch": 0, "tau": 1.5, "interactions": -1, "exploration": (0.1, float("nan")), "critic_sees": "x"}.items():
+    for name, value in {
+        "lr": 0.0,
+        "batch": 0,
+        "tau": 1.5,
+        "interactions": -1,
+        "exploration": (0.1, float("nan")),
+        "critic_sees": "x",
+    }.items():
         with pytest.raises(InvalidArgument, match=name):
             train("ddpg", service, **{name: value})
     train("ddpg", service, 0, tmp_path, progress=False, **SHORT | {"interactions": 1_000})

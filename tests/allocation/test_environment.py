@@ -16,7 +16,9 @@ from rlli_core.errors import InvalidArgument
 
 def test_it_is_a_gymnasium_environment(source):
     check_env(ServiceEnv(source=source), skip_render_check=True)
-    check_env(ServiceEnv(ServiceConfig(users=2, device_step_energy=(0.5, 2.0), threshold=(0, 1)), source), skip_render_check=True)
+    check_env(
+        ServiceEnv(ServiceConfig(users=2, device_step_energy=(0.5, 2.0), threshold=(0, 1)), source), skip_render_check=True
+    )
 
 
 def test_the_defaults_are_those_of_fig_11():
@@ -117,7 +119,7 @@ def test_states_are_drawn_from_what_the_config_says(source):
     assert {tuple(row) for row in states.prompts[:, :1]} == {(0,), (3,)}  # the servers' prompts
     assert states.device_step_energy.min() >= 1 and states.device_step_energy.max() > 1.99
     assert states.gains.mean() == pytest.approx(1, abs=4 * states.gains.std() / np.sqrt(12000))
-    assert (np.quantile(states.gains, [0.1, 0.5]) == pytest.approx(config.link.fading._law.ppf([0.1, 0.5]), rel=0.05))
+    assert np.quantile(states.gains, [0.1, 0.5]) == pytest.approx(config.link.fading._law.ppf([0.1, 0.5]), rel=0.05)
 
 
 def test_the_observation_holds_all_of_state_26(service):
@@ -152,4 +154,3 @@ def test_cut_to_the_budget_nothing_is_over_and_what_fits_stays(service):
     poor = Service(replace(service.config, server_budget=2.0), service.source)  # pays for four shared steps and nothing else
     cut = poor.within_budget(states, raw)
     assert cut.shared_steps.max() == 4 and poor.outcome(states, cut).server_excess.max() < 1e-9
-

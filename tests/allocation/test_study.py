@@ -25,7 +25,9 @@ def live(known):
 
 
 def test_live_scores_are_those_of_a_round(known, live):
-    assert live.source.prompts == known.source.prompts and np.allclose(live.source.embeddings, known.source.embeddings, atol=1e-4)
+    assert live.source.prompts == known.source.prompts and np.allclose(
+        live.source.embeddings, known.source.embeddings, atol=1e-4
+    )
     state = known.draw(np.random.default_rng(0), 2)
     allocation = Allocation(np.array([2, 0]), np.array([[3, 1, 2], [4, 2, 1]]), np.array([[40.0, 30, 20], [0, 0, 0]]))
     made = live.outcome(state, allocation).qoe
@@ -33,7 +35,16 @@ def test_live_scores_are_those_of_a_round(known, live):
     people = [[Persona.of(traits) for traits in row] for row in state.personas]
     links, agent, chain = [known.config.link] * 3, live.source.agent, live.source.chain
     shared = serve(
-        chain, links, agent, prompts[0][0], prompts[0], people[0], SplitPlan(2, (3, 1, 2)), [40.0, 30, 20], 70, state.gains[0].tolist()
+        chain,
+        links,
+        agent,
+        prompts[0][0],
+        prompts[0],
+        people[0],
+        SplitPlan(2, (3, 1, 2)),
+        [40.0, 30, 20],
+        70,
+        state.gains[0].tolist(),
     )
     assert made[0] == pytest.approx([score.value for score in shared.scores], abs=1e-6)
     bep = [got.link.bit_error_probability for got in shared.received]
@@ -73,7 +84,9 @@ def test_the_shipped_policies_do_what_is_recorded(known):
     states = known.draw(np.random.default_rng(study.TEST_SEED), study.TEST_STATES)[:128]
     best = known.outcome(states, optimum(known, states)).qoe.sum()
     for name in ("g-ddpg", "ddpg"):
-        share = known.outcome(states, known.within_budget(states, Policy.from_pretrained(name, known).act(states))).qoe.sum() / best
+        share = (
+            known.outcome(states, known.within_budget(states, Policy.from_pretrained(name, known).act(states))).qoe.sum() / best
+        )
         recorded = runs[(runs.name == name) & (runs.seed == 0)].table_share.item()
         assert share == pytest.approx(recorded, abs=0.02)
 

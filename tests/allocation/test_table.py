@@ -32,8 +32,12 @@ def test_it_gives_back_what_was_gathered_and_what_lies_between(made):
     for _ in range(50):
         shared, device, bep, traits = rng.integers(1, 11), rng.integers(1, 9), rng.uniform(0, 0.5), rng.random(5)
         # the mean over seeds is read, and between two BEPs the square root of the BEP is the straight axis
-        assert source.lookup(2, 1, traits, shared, device, bep) == pytest.approx(truth(shared, device, np.sqrt(bep), traits), abs=1e-3)
-    assert source.lookup(2, 1, traits, 0, 5, 0.4) == pytest.approx(truth(0, 5, 0, traits), abs=1e-3)  # unshared: nothing is sent
+        assert source.lookup(2, 1, traits, shared, device, bep) == pytest.approx(
+            truth(shared, device, np.sqrt(bep), traits), abs=1e-3
+        )
+    assert source.lookup(2, 1, traits, 0, 5, 0.4) == pytest.approx(
+        truth(0, 5, 0, traits), abs=1e-3
+    )  # unshared: nothing is sent
 
 
 def test_a_short_chain_beside_a_long_one_is_looked_up_where_its_own_grid_leaves_as_much(made):

@@ -87,7 +87,9 @@ def site(tmp_path_factory):
         shutil.copytree(ROOT / "book" / part, source / "book" / part)
     (source / "web").mkdir()  # what make book puts there, the explorer's pictures and model, is tested in tests/book/browser
     (source / "book" / "references.bib").write_text("")
-    (source / "book" / "intro.md").write_text("# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`, {numref}`fig-dot`, {doc}`/notebooks/slider`.\n")
+    (source / "book" / "intro.md").write_text(
+        "# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`, {numref}`fig-dot`, {doc}`/notebooks/slider`.\n"
+    )
     rows = "".join(
         f"| [C{k}](#c{k}) | It {what} | ✗ not reproduced (0 of {k}) | [Slide](../notebooks/{page}.ipynb) |\n"
         for k, what, page in ((1, "slides", "slider"), (2, "glides", "slider"), (3, "rides", "other"))
@@ -99,7 +101,12 @@ def site(tmp_path_factory):
     )
     state = {
         "state": {
-            "a": {"model_module": "@jupyter-widgets/base", "model_module_version": "2.0.0", "model_name": "LayoutModel", "state": {}},
+            "a": {
+                "model_module": "@jupyter-widgets/base",
+                "model_module_version": "2.0.0",
+                "model_name": "LayoutModel",
+                "state": {},
+            },
             "b": {
                 "model_module": "@jupyter-widgets/controls",
                 "model_module_version": "2.0.0",
@@ -113,7 +120,9 @@ def site(tmp_path_factory):
     view = {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": "b"}}
     cell = new_code_cell("slider", execution_count=1, outputs=[new_output("display_data", {**view, "text/plain": "slider"})])
     told = {"figure": {"caption": "A dot.", "name": "fig-dot"}, "image": {"alt": "One black dot."}}
-    picture = new_code_cell("dot", execution_count=2, outputs=[new_output("display_data", {"image/png": DOT})], metadata={"mystnb": told})
+    picture = new_code_cell(
+        "dot", execution_count=2, outputs=[new_output("display_data", {"image/png": DOT})], metadata={"mystnb": told}
+    )
     notebook = new_notebook(cells=[new_markdown_cell("# A slider"), cell, picture])
     notebook.metadata = {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
@@ -123,7 +132,15 @@ def site(tmp_path_factory):
     (source / "notebooks").mkdir()
     nbformat.write(notebook, source / "notebooks" / "slider.ipynb")
     nbformat.write(new_notebook(cells=[new_markdown_cell("# Other")]), source / "notebooks" / "other.ipynb")
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--toc", source / "book" / "_toc.yml", "-W", "-n"]
+    command = [
+        Path(sys.executable).with_name("jupyter-book"),
+        "build",
+        source,
+        "--toc",
+        source / "book" / "_toc.yml",
+        "-W",
+        "-n",
+    ]
     built = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
     return source / "_build" / "html"

@@ -264,9 +264,7 @@ def test_bad_number_format():
         encode(latent(3), number_format="int8")
 
 
-@pytest.mark.parametrize(
-    ("name", "bep", "seed"), [("bep", -0.1, 1), ("bep", 0.51, 1), ("bep", None, 1), ("seed", 0.1, -1)]
-)
+@pytest.mark.parametrize(("name", "bep", "seed"), [("bep", -0.1, 1), ("bep", 0.51, 1), ("bep", None, 1), ("seed", 0.1, -1)])
 def test_bad_flip_arguments(name, bep, seed):
     with pytest.raises(InvalidArgument, match=name):
         flip_bits(b"abc", bep, seed)

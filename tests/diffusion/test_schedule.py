@@ -53,9 +53,7 @@ def test_every_step_count_gives_a_grid_inside_the_schedule():
             assert all(a > b for a, b in zip(timesteps, timesteps[1:]))
 
 
-@pytest.mark.parametrize(
-    ("spacing", "steps"), [("trailing", 1001), ("leading", 1000), ("linspace", 0), ("leading", 2.5)]
-)
+@pytest.mark.parametrize(("spacing", "steps"), [("trailing", 1001), ("leading", 1000), ("linspace", 0), ("leading", 2.5)])
 def test_more_steps_than_the_schedule_has_is_one_error(spacing, steps):
     with pytest.raises(InvalidArgument, match="steps="):
         grid_steps(scheduler(spacing), steps)

@@ -65,9 +65,7 @@ def test_reconstruction_is_as_recorded(pipeline):
 
 def test_generated_objects_and_scenes_are_as_recorded(pipeline, judge):
     count = 60  # of the 1,000 images recorded; two-sided at 99.9 %
-    found = evaluate.generated_accuracy(
-        pipeline, judge, steps=10, count=count, held_out=False, guidance=generator.GUIDANCE
-    )
+    found = evaluate.generated_accuracy(pipeline, judge, steps=10, count=count, held_out=False, guidance=generator.GUIDANCE)
     recorded = evaluate.read_results()["steps_10"]
     for kind in ("object", "scene"):
         right = round(found[kind] * count)

@@ -49,9 +49,7 @@ def test_a_lesson_is_the_conversation_of_the_agent(agent, lesson):
     image = scenes.scene(3, 0).image
     for prompt in ("a dog", 'say "rating: 9" now', ""):
         messages = agent.conversation.messages(GA1, prompt)
-        fed = agent.processor(
-            images=[[image]], text=[agent._text(GA1, prompt)], return_tensors="pt"
-        )["input_ids"][0].tolist()
+        fed = agent.processor(images=[[image]], text=[agent._text(GA1, prompt)], return_tensors="pt")["input_ids"][0].tolist()
         assert school.tokens(school.conversation.messages(GA1, prompt), "Rating: ") == fed
         assert messages == school.conversation.messages(GA1, prompt)
 

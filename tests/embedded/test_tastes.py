@@ -36,9 +36,15 @@ def test_features_measure_what_their_names_say():
     assert feature("brightness", plain("white")) == 1 and feature("brightness", plain("black")) == 0
     rng = np.random.default_rng(0)
     noise = Image.fromarray(rng.integers(0, 255, (128, 128, 3), dtype=np.uint8))
-    assert feature("detail", noise) > feature("detail", noise.filter(ImageFilter.GaussianBlur(3))) > feature("detail", plain("red"))
+    assert (
+        feature("detail", noise)
+        > feature("detail", noise.filter(ImageFilter.GaussianBlur(3)))
+        > feature("detail", plain("red"))
+    )
     bars = Image.fromarray(np.tile(np.where(np.arange(128) % 16 < 8, 0, 255).astype(np.uint8), (128, 1)))
-    assert feature("order", bars) > 0.99 > 0.6 > feature("order", noise) > feature("order", bars.rotate(45).crop((32, 32, 96, 96)))
+    assert (
+        feature("order", bars) > 0.99 > 0.6 > feature("order", noise) > feature("order", bars.rotate(45).crop((32, 32, 96, 96)))
+    )
     assert feature("people", plain("red"), verdict(man=0.7)) == 0.7
     assert feature("threat", plain("red"), verdict(tiger=0.5, crocodile=0.25)) > 0.74
     assert feature("novelty", plain("red"), verdict(tiger=0.5, dog=0.5)) == 1

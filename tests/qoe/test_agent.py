@@ -156,7 +156,9 @@ def test_a_users_prompt_is_data(agent, images, prompt):
 
 def test_the_conversation_says_who_the_agent_is():
     text = str(PersonaAgent(*models.llava(), device="cpu").conversation.messages(GA2, "a dog"))
-    for trait, value in zip(("openness", "agreeableness", "neuroticism"), ("0.90 (very high)", "0.10 (very low)", "0.50 (middling)")):
+    for trait, value in zip(
+        ("openness", "agreeableness", "neuroticism"), ("0.90 (very high)", "0.10 (very low)", "0.50 (middling)")
+    ):
         assert f"{trait}: {value}" in text
     assert '"a dog"' in text.replace("\\", "")
 
@@ -172,7 +174,12 @@ def test_models_that_cannot_be_asked_are_refused():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"image": "a.png"}, "a PIL image"), ({"persona": (0.5,) * 5}, "a Persona"), ({"prompt": 3}, "a string"), ({"seed": -1}, "seed")],
+    [
+        ({"image": "a.png"}, "a PIL image"),
+        ({"persona": (0.5,) * 5}, "a Persona"),
+        ({"prompt": 3}, "a string"),
+        ({"seed": -1}, "seed"),
+    ],
 )
 def test_bad_arguments_get_one_clear_message(agent, images, change, message):
     with pytest.raises(InvalidArgument, match=message):

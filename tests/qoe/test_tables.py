@@ -8,6 +8,8 @@ from rlli_core.errors import InvalidArgument
 from rlli_core.qoe import Persona, PersonaAgent, agent_table, psnr, score_table, ssim
 from rlli_core.qoe.judge import Judge
 
+from . import models
+
 
 @pytest.fixture(scope="module")
 def judge():

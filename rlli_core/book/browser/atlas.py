@@ -63,7 +63,9 @@ def draw(chain: SplitDiffusion, agent: PersonaAgent, server: str, prompt: str, s
         walk = device_steps(chain.scheduler, plan, steps)
         with chain.denoiser.computing():
             latents = chain.denoiser.place(torch.cat([one.latent for one in got]))
-            rows.append(chain.denoiser.finish(chain.denoiser.walk(latents, [prompt] * len(got), walk, chain.guidance_scale), "pil"))
+            rows.append(
+                chain.denoiser.finish(chain.denoiser.walk(latents, [prompt] * len(got), walk, chain.guidance_scale), "pil")
+            )
     images = sum(rows, [])
     values = [score.value for score in agent.scores([i for i in images for _ in who], who * len(images), prompt)]
     return rows, np.reshape(values, (len(rows), -1, len(who)))
@@ -155,7 +157,7 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
 def write_sheet(rows: list, path: Path) -> None:
     """Write pictures as one WebP, whole or not at all."""
     sheet = Image.new("RGB", (SIDE * max(map(len, rows)), SIDE * len(rows)))
-    for (i, row) in enumerate(rows):
+    for i, row in enumerate(rows):
         for j, image in enumerate(row):
             sheet.paste(image, (SIDE * j, SIDE * i))
     temporary = path.with_suffix(".tmp")
@@ -190,7 +192,9 @@ def assemble(folder: Path, output: Path = ATLAS) -> None:
     output.mkdir(parents=True, exist_ok=True)
     for sheet in folder.glob("*.webp"):
         shutil.copy(sheet, output)
-    text = json.dumps(about | {"groups": found, "provenance": provenance("python -m rlli_core.book.browser.atlas")}, separators=(",", ":"))
+    text = json.dumps(
+        about | {"groups": found, "provenance": provenance("python -m rlli_core.book.browser.atlas")}, separators=(",", ":")
+    )
     write_text(output / "atlas.json", text + "\n")
 
 

@@ -204,7 +204,9 @@ def export(folder: Path, chain: SplitDiffusion | None = None, agent: PersonaAgen
     agent = agent or PersonaAgent.from_pretrained("embedded", device="cpu", dtype="fp32")
     files, about = {}, settings(chain) | {"agent": export_agent.settings(agent)}
     if about["image_size"] != about["agent"]["image_size"]:  # resizing is not the same in a browser
-        raise UnsupportedModel(f"the agent's pictures are of {about['agent']['image_size']}, the chain's of {about['image_size']}")
+        raise UnsupportedModel(
+            f"the agent's pictures are of {about['agent']['image_size']}, the chain's of {about['image_size']}"
+        )
     for name, network in (networks(chain.denoiser) | export_agent.networks(agent)).items():
         content = to_onnx(*network)
         (folder / name).write_bytes(content)

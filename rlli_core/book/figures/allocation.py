@@ -51,7 +51,9 @@ def action_walk(actions: np.ndarray, parts: Mapping[str, int], powers_dbw: np.nd
     edges = np.cumsum([0, *parts.values()])
     for edge in edges[1:-1]:
         axes[0].axvline(edge, color="black", linewidth=1)
-    axes[0].set(xticks=np.arange(edges[-1]) + 0.5, ylabel="denoising steps done", xlabel="entry of the action, numbered in each part")
+    axes[0].set(
+        xticks=np.arange(edges[-1]) + 0.5, ylabel="denoising steps done", xlabel="entry of the action, numbered in each part"
+    )
     axes[0].set_xticklabels([entry for size in parts.values() for entry in range(1, size + 1)], rotation=0, fontsize=6)
     axes[0].set_yticklabels(["0, noise", *range(1, steps)], rotation=0)
     for name, place in zip(parts, (edges[1:] + edges[:-1]) / 2):

@@ -153,7 +153,9 @@ def slider_effects(scores: pd.DataFrame) -> np.ndarray:
     axes = canvas(3, 2.5, 2.9, sharey=True)
     panels = [("shared_steps", "shared steps $t_0$"), ("device_steps", "own steps $t_k$"), ("percent", "bit errors (%)")]
     for ax, (column, label) in zip(axes, panels):
-        sns.lineplot(beside, x=column, y="score", hue="person", style="wants", markers=True, seed=0, ax=ax, legend=ax is axes[0])
+        sns.lineplot(
+            beside, x=column, y="score", hue="person", style="wants", markers=True, seed=0, ax=ax, legend=ax is axes[0]
+        )
         ax.set(xlabel=label, ylabel="mean score Q", ylim=(0, 1))
     axes[0].legend(title=None, fontsize=7, loc="lower left")
     return axes

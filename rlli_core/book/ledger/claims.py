@@ -20,7 +20,6 @@ REPRODUCED, PARTLY, NOT_REPRODUCED, NEEDS_GPU = "reproduced", "partly", "not rep
 SYMBOLS = {REPRODUCED: "✓", PARTLY: "◐", NOT_REPRODUCED: "✗", NEEDS_GPU: "…"}
 
 
-
 @dataclass(frozen=True)
 class Check:
     """One measurable part of a claim; see the head of `data/claims.yaml`."""

@@ -51,7 +51,9 @@ def generated(ledger: Ledger, sources: Mapping[str, Source]) -> dict[str, str]:
 def filled(path: Path, text: str) -> str:
     """The page at `path` with `text` between its two comments."""
     if not path.is_file():
-        raise InvalidArgument("folder", str(path.parent), "one with claims.md, figure_map.md, figure_list.md and status.md, such as book")
+        raise InvalidArgument(
+            "folder", str(path.parent), "one with claims.md, figure_map.md, figure_list.md and status.md, such as book"
+        )
     page = path.read_text()
     if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
         raise LedgerError(f"{path} needs one line {BEGIN!r} and after it one line {END!r}: what is between them is generated")
@@ -74,9 +76,21 @@ def figure_table(figures: Sequence[Figure], found: Sequence[Finding]) -> str:
     rows = []
     for figure in figures:
         pages = ", ".join(_link(name) for name in figure.pages) + (f"; {figure.note}" if figure.note else "")
-        panels = [f"[{'turn it here'.translate(kept)}](../notebooks/{name}.ipynb#{slug(at)})" for name in figure.pages if (at := slider_of(name))]
+        panels = [
+            f"[{'turn it here'.translate(kept)}](../notebooks/{name}.ipynb#{slug(at)})"
+            for name in figure.pages
+            if (at := slider_of(name))
+        ]
         explorer = ["[in the explorer](../notebooks/explorer.ipynb#the-panel)"] if figure.explorer else []
-        rows.append([figure.paper, figure.shows, pages, "<br>".join(verdicts[c] for c in figure.claims) or "no claim to test", "<br>".join(panels[:1] + explorer) or "none"])
+        rows.append(
+            [
+                figure.paper,
+                figure.shows,
+                pages,
+                "<br>".join(verdicts[c] for c in figure.claims) or "no claim to test",
+                "<br>".join(panels[:1] + explorer) or "none",
+            ]
+        )
     return _table(["In the paper", "What it shows", "Page here", "Claims and verdicts", "Slider"], rows)
 
 

@@ -54,7 +54,10 @@ class Explorer(Answering):
     ):
         for name in set(start or {}) - set(START):
             raise InvalidArgument("start", name, f"one of {', '.join(START)}")
-        self.chain, self.agent = chain or SplitDiffusion.from_pretrained("embedded"), agent or PersonaAgent.from_pretrained("embedded")
+        self.chain, self.agent = (
+            chain or SplitDiffusion.from_pretrained("embedded"),
+            agent or PersonaAgent.from_pretrained("embedded"),
+        )
         self.link = link or Link()
         self.service = policy.service if policy else Service(ServiceConfig(users=2, link=self.link), TableQoE.load())
         self.policy = policy or Policy.from_pretrained("g-ddpg-2-users", self.service)
@@ -91,7 +94,9 @@ class Explorer(Answering):
             buffer = io.BytesIO()
             if image is not None:
                 image.save(buffer, "png")
-            self.send({"id": number, "kind": "picture", "place": place} | more, [buffer.getvalue()] if image is not None else [])
+            self.send(
+                {"id": number, "kind": "picture", "place": place} | more, [buffer.getvalue()] if image is not None else []
+            )
 
         self.chain.on_step, flips, images = hook, [], []
         try:
@@ -127,7 +132,9 @@ class Explorer(Answering):
         if users[0]["prompt"] != state["server"]:
             raise InvalidArgument("prompts", users[0]["prompt"], "the server's for device 1, as policy and optimum have it")
         found = self.service.state(
-            [user["prompt"] for user in users], [Persona.named(user["person"]) for user in users], [10 ** (state["gain"] / 10)] * len(users)
+            [user["prompt"] for user in users],
+            [Persona.named(user["person"]) for user in users],
+            [10 ** (state["gain"] / 10)] * len(users),
         )
         made = optimum(self.service, found) if who == "optimum" else self.service.within_budget(found, self.policy.act(found))
         return np.concatenate([made.shared_steps, made.device_steps[0], made.power_w[0].round(1)]).tolist()

@@ -36,7 +36,12 @@ def persona_panel(agent: PersonaAgent, images: Sequence[Image.Image], prompts: S
         for first in range(0, len(scores), count):
             values = [score.value for score in scores[first : first + count]]
             parts = [
-                Part(image, f'{escape(text)}<br><span class="score">{value:.2f}</span> {_dots(value)}', f"a picture of: {text}", 130)
+                Part(
+                    image,
+                    f'{escape(text)}<br><span class="score">{value:.2f}</span> {_dots(value)}',
+                    f"a picture of: {text}",
+                    130,
+                )
                 for image, text, value in zip(images, prompts, values)
             ]
             yield f"This person likes best: {prompts[int(np.argmax(values))]}, {max(values):.2f}", parts
@@ -81,15 +86,22 @@ def allocation_panel(policies: Mapping[str, Policy], personas: Sequence[str]) ->
     most = config.max_device_steps
     controls = {
         "group": choice("prompts", groups, stops=[*groups][:: max(1, len(groups) // 3)][:3]),
-        **{f"user_{k}": choice(f"user {k}", people(), name, ("GA1", "GA2") if k == 1 else ()) for k, name in enumerate(personas, 1)},
+        **{
+            f"user_{k}": choice(f"user {k}", people(), name, ("GA1", "GA2") if k == 1 else ())
+            for k, name in enumerate(personas, 1)
+        },
         "server_budget": slider("server budget", span(2, 40, 1), config.server_budget, (6, 12, 20)),
-        "device_budget": slider("device budget", range(1, most + 1), int(config.device_budget), (1 + most // 4, 1 + most // 2, most)),
+        "device_budget": slider(
+            "device budget", range(1, most + 1), int(config.device_budget), (1 + most // 4, 1 + most // 2, most)
+        ),
         "severity": slider("fading severity m", span(0.5, 8, 0.1), fading.severity),
         "shadowing": slider("shadowing mₛ", span(1.1, 10, 0.1), fading.shadowing),
         "seed": slider("channel draw", range(100), 0, (0, 1, 2)),
     }
 
-    def update(group: str, server_budget: float, device_budget: int, severity: float, shadowing: float, seed: int, **users) -> Shown:
+    def update(
+        group: str, server_budget: float, device_budget: int, severity: float, shadowing: float, seed: int, **users
+    ) -> Shown:
         link = replace(config.link, fading=FisherSnedecorF(severity, shadowing))
         now = Service(replace(config, server_budget=server_budget, device_budget=float(device_budget), link=link), source)
         state = replace(

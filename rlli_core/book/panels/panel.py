@@ -149,7 +149,9 @@ class Panel(Answering):
         line, parts = self.update(**values)
         buffers, told = [], []
         for part in parts:
-            told.append({"width": part.width, "text": part.text, "alt": part.alt, "picture": len(buffers) if part.picture else -1})
+            told.append(
+                {"width": part.width, "text": part.text, "alt": part.alt, "picture": len(buffers) if part.picture else -1}
+            )
             if part.picture:
                 buffers.append(_encoded(part.picture, "png", compress_level=1))
         self._check(number)
@@ -165,7 +167,8 @@ class Panel(Answering):
         shown = self.together(lattice) if self.together else map(self._or_why_not, lattice)
         texts, pictures, parts = {}, {}, {}  # each one once, with its number
         frames = [
-            (_number(texts, line), *(_number(parts, _stored(part, folder, pictures, texts)) for part in made)) for line, made in shown
+            (_number(texts, line), *(_number(parts, _stored(part, folder, pictures, texts)) for part in made))
+            for line, made in shown
         ]
         index = json.dumps({"texts": list(texts), "parts": list(parts), "frames": frames}, separators=(",", ":"))
         # A script, because a page that was opened as a file may load scripts but not read data.

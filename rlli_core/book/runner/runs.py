@@ -144,9 +144,7 @@ def run(
     paths = [find(name) for name in (names() if wanted is None else dict.fromkeys(wanted))]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs = min(cores, 4) if jobs is None else check_integer("jobs", jobs, 1)
-    sources = {
-        path: with_parameters(read(path), {**values.get(path.stem, {}), **(parameters or {})}) for path in paths
-    }
+    sources = {path: with_parameters(read(path), {**values.get(path.stem, {}), **(parameters or {})}) for path in paths}
     if not paths:
         raise RunFailed(f"there is no notebook in {NOTEBOOKS}: run from a checkout")
     for_book, folder = folder is None, folder or RUNS / profile
@@ -183,9 +181,7 @@ def _run_parallel(
     context = multiprocessing.get_context("spawn")
     failures = {}
     # One process a task, so that the peak memory of its children is that of one kernel.
-    pool = ProcessPoolExecutor(
-        jobs, context, initializer=tqdm.set_lock, initargs=(context.RLock(),), max_tasks_per_child=1
-    )
+    pool = ProcessPoolExecutor(jobs, context, initializer=tqdm.set_lock, initargs=(context.RLock(),), max_tasks_per_child=1)
     with pool, tqdm(total=len(sources), desc="notebooks", unit="", position=0) as bar:
         runs = {
             pool.submit(_run_one, path, source, folder, profile, threads, position, for_book): path.stem

@@ -32,7 +32,9 @@ def chain_panel(steps: int, shared: int, width: float, seed: int = 0) -> Panel:
         middle = {name: found.mean() for name, found in ends.items()}
         left = (middle["only dog"] - middle["changed over"]) / (middle["only dog"] - middle["only tiger"])
         line = f"shared {shared / steps:.0%} of the chain; tiger left in the dog: {left:.0%} of the way between them"
-        return line, [Part(drawn(axes[0], layout), alt=f"Forty chains from noise to a number, and the density of their ends: {line}.")]
+        return line, [
+            Part(drawn(axes[0], layout), alt=f"Forty chains from noise to a number, and the density of their ends: {line}.")
+        ]
 
     return Panel(controls, update)
 
@@ -55,7 +57,9 @@ def bit_panel(snr_db: float, severity: float, shadowing: float, count: int = 400
         faded = float(average_bep("bpsk", fading, 10 ** (snr_db / 10)))
         share = toys.share_of_errors(fading, snr_db, 0.1, 20_000)
         line = f"bit error probability {faded:.2%}; the weakest tenth of the moments makes {share:.0%} of the errors"
-        return line, [Part(drawn(axes[0], layout), alt=f"Received bits against the gain of their moment, and error curves: {line}.")]
+        return line, [
+            Part(drawn(axes[0], layout), alt=f"Received bits against the gain of their moment, and error curves: {line}.")
+        ]
 
     return Panel(controls, update)
 
@@ -73,6 +77,8 @@ def learning_panel(trainings: Mapping[str, Sequence[toys.Snapshot]]) -> Panel:
         snapshot = trainings[training][looks.index(rounds)]
         axes = figures.landscapes(true, snapshot)
         line = f"the actor's choices lose {toys.regret(snapshot.shares):.3f} against the best, on average over the states"
-        return line, [Part(drawn(axes[0], layout), alt=f"What each share of the power brings, and what the critic expects: {line}.")]
+        return line, [
+            Part(drawn(axes[0], layout), alt=f"What each share of the power brings, and what the critic expects: {line}.")
+        ]
 
     return Panel(controls, update)

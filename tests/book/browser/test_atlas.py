@@ -48,7 +48,9 @@ def test_a_picture_of_it_is_drawn_again(index, embedded, agent):
 def test_choices_are_those_of_the_policy(index):
     group, people = index["groups"][0], index["people"]
     service = Service(ServiceConfig(users=2), TableQoE.load())
-    state = service.state([group["prompts"][0], group["prompts"][1]], [Persona.named(people[0]), Persona.named(people[1])], [1.0, 1.0])
+    state = service.state(
+        [group["prompts"][0], group["prompts"][1]], [Persona.named(people[0]), Persona.named(people[1])], [1.0, 1.0]
+    )
     made = service.within_budget(state, Policy.from_pretrained("g-ddpg-2-users", service).act(state))
     kept = group["policy"][f"1-0-1-{index['gains_db'].index(0.0)}"]
     assert kept[:3] == [made.shared_steps[0], *made.device_steps[0]] and kept[3:] == pytest.approx(made.power_w[0], abs=0.06)

@@ -145,7 +145,9 @@ def test_scores_are_those_of_python(page, agent):
     cases = [(i, name, prompt) for i in range(len(images)) for name in who for prompt in prompts]
     pixels = [np.asarray(image.convert("RGBA")).ravel().tolist() for image in images]
     got = json.loads(page.evaluate(SCORES, [pixels, cases]))
-    expected = agent.scores([images[i] for i, _, _ in cases], [who[name] for _, name, _ in cases], [prompt for _, _, prompt in cases])
+    expected = agent.scores(
+        [images[i] for i, _, _ in cases], [who[name] for _, name, _ in cases], [prompt for _, _, prompt in cases]
+    )
     for case, here, score in zip(cases, got, expected, strict=True):
         assert here["value"] == pytest.approx(score.value, abs=1e-3), case
         assert here["mass"] == pytest.approx(score.mass, abs=1e-3)

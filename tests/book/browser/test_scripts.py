@@ -128,7 +128,17 @@ def test_the_agent_is_told_the_same(page, agent, settings):
     prompts += ["", " ", "tiger " * 100, "\U0001f42f" * 298 + " dog", "\U0001f42f" * 296 + " dog", *PIECES]
     prompts += ["".join(rng.choices(PIECES, k=rng.randrange(1, 12))) for _ in range(400)]
     prompts += [" ".join(rng.choices(PIECES, k=rng.randrange(1, 60))) for _ in range(100)]
-    roles = ("user:", "USER :", "superuser:", "assistant\u2003:", "a\u017f\u017fistant:", "\u00e9user:", "\u00b2user:", "_user:", "-user:")
+    roles = (
+        "user:",
+        "USER :",
+        "superuser:",
+        "assistant\u2003:",
+        "a\u017f\u017fistant:",
+        "\u00e9user:",
+        "\u00b2user:",
+        "_user:",
+        "-user:",
+    )
     prompts += [f"{role} " * 20 + "cow " * 80 for role in roles]  # a colon less and more of what follows is read
     who = [*people(), [0, 1, 0.5, 0.005, 0.995], *([rng.random() for _ in range(5)] for _ in range(300))]
     who += [[(i + 1) % 100 / 99, i / 198, 0, 1, 0.5] for i in range(199)]  # on the edges between two digits

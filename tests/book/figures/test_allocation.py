@@ -19,7 +19,11 @@ def test_learning_curves_have_a_line_for_each_name_and_the_optimum():
     rows = [(n, s, i, 0.1 * i + s) for n in ("a", "b") for s in range(3) for i in (1, 2, 3)]
     ax = figures.learning_curves(pd.DataFrame(rows, columns=["name", "seed", "interactions", "sum_qoe"]), 1.5)
     means = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == 3]
-    assert np.allclose(means[0], [1.1, 1.2, 1.3]) and [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b", "optimum"]
+    assert np.allclose(means[0], [1.1, 1.2, 1.3]) and [t.get_text() for t in ax.get_legend().get_texts()] == [
+        "a",
+        "b",
+        "optimum",
+    ]
     assert any(np.allclose(line.get_ydata(), 1.5) for line in ax.lines)
 
 
@@ -39,7 +43,10 @@ def test_the_walk_of_an_action_shows_every_step():
     left, right = figures.action_walk(actions, {"P": 1, "t": 3}, np.array([[1.0], [2.0], [3.0]]))
     assert (left.collections[0].get_array() == actions).all()
     assert right.lines[0].get_ydata().tolist() == [1, 2, 3]
-    assert [t.get_text() for t in left.get_xticklabels()] == ["1", "1", "2", "3"] and [t.get_text() for t in left.texts] == ["P", "t"]
+    assert [t.get_text() for t in left.get_xticklabels()] == ["1", "1", "2", "3"] and [t.get_text() for t in left.texts] == [
+        "P",
+        "t",
+    ]
 
 
 def test_points_are_where_the_numbers_say():

@@ -95,7 +95,12 @@ def test_the_list_has_every_figure_once_in_the_order_of_the_contents():
     named = re.findall(r"\{numref\}`([^`]+)`", "\n".join(rows))
     assert len(rows) == len(named) == len(set(named)) > 60
     assert named[0] == "fig-system" and "One round. Solid arrows" in rows[0]
-    assert named.index("fig-diffusion-walks") < named.index("fig-08-images") < named.index("fig-11-curves") < named.index("fig-own-kept")
+    assert (
+        named.index("fig-diffusion-walks")
+        < named.index("fig-08-images")
+        < named.index("fig-11-curves")
+        < named.index("fig-own-kept")
+    )
     assert "| [Fig. 8: bit errors](../notebooks/fig08_bit_errors.ipynb) |" in rows[named.index("fig-08-images")]
 
 

@@ -16,7 +16,10 @@ TIGER, DOG = "a tiger in front of a bush", "a dog in front of a bush"
 
 
 def state(**changes):
-    users = [{"prompt": TIGER, "steps": 2, "bep": 0.03, "person": "GA1"}, {"prompt": DOG, "steps": 3, "bep": 0.1, "person": "GA2"}]
+    users = [
+        {"prompt": TIGER, "steps": 2, "bep": 0.03, "person": "GA1"},
+        {"prompt": DOG, "steps": 3, "bep": 0.1, "person": "GA2"},
+    ]
     return {"group": 0, "server": TIGER, "shared": 2, "gain": 0.0, "seed": 4, "users": users} | changes
 
 
@@ -47,7 +50,15 @@ def test_it_makes_what_a_round_makes(explorer, heard):
     explorer.ask({"kind": "run", "id": 1, "state": state()})
     answers = wait(1)
     places = [content["place"] for content, _ in answers if content["kind"] == "picture"]
-    assert places == ["sent", "received-0", "image-0", "received-1", "image-1", "image-0", "image-1"]  # then with everybody's scores
+    assert places == [
+        "sent",
+        "received-0",
+        "image-0",
+        "received-1",
+        "image-1",
+        "image-0",
+        "image-1",
+    ]  # then with everybody's scores
     pictures = {content["place"]: (content, buffers) for content, buffers in answers if content["kind"] == "picture"}
     links = [Link(), Link()]
     powers = [link.power_for_bep(bep) for link, bep in zip(links, (0.03, 0.1))]
@@ -84,7 +95,9 @@ def test_what_cannot_be_is_told_and_the_next_request_works(explorer, heard):
     wait, _ = heard
     explorer.ask({"kind": "run", "id": 30, "state": state(seed=-1)})
     assert "seed=-1" in wait(30)[-1][0]["value"]
-    explorer.ask({"kind": "choice", "id": 31, "who": "policy", "state": state(users=[{**u, "prompt": "x"} for u in state()["users"]])})
+    explorer.ask(
+        {"kind": "choice", "id": 31, "who": "policy", "state": state(users=[{**u, "prompt": "x"} for u in state()["users"]])}
+    )
     assert "prompts='x' is not allowed" in wait(31)[-1][0]["value"]
     explorer.ask({"kind": "choice", "id": 32, "who": "optimum", "state": state()})
     steps = wait(32)[-1][0]["value"]

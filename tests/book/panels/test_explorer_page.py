@@ -49,7 +49,9 @@ def settle(page):
 def picture(page, number):
     """Pixels of one of the five pictures, (128, 128, 3) uint8."""
     read = "document.querySelectorAll('.rlli canvas')[n].getContext('2d').getImageData(0, 0, 128, 128).data"
-    pixels = json.loads(page.evaluate(f"n => JSON.stringify(Array.from({read}))", number))  # playwright's own way takes a second
+    pixels = json.loads(
+        page.evaluate(f"n => JSON.stringify(Array.from({read}))", number)
+    )  # playwright's own way takes a second
     return np.array(pixels, np.uint8).reshape(128, 128, 4)[..., :3]
 
 
@@ -75,7 +77,10 @@ def same_scores(page, agent, *wishes):
         said, shown, others = page.locator("figcaption").nth(2 + 2 * k).inner_text().split("\n")
         assert said == f"device {k + 1}: {prompt}" and shown.startswith(f"{person}: ")
         assert float(shown.removeprefix(f"{person}: ")) == pytest.approx(expected[person], abs=0.0051)
-        assert {name: float(value) for name, value in (one.replace("\N{NO-BREAK SPACE}", " ").split(": ") for one in others.split(" · "))} == pytest.approx(expected, abs=0.0051)
+        assert {
+            name: float(value)
+            for name, value in (one.replace("\N{NO-BREAK SPACE}", " ").split(": ") for one in others.split(" · "))
+        } == pytest.approx(expected, abs=0.0051)
 
 
 def note(page):
@@ -88,7 +93,9 @@ def test_it_opens_with_pictures_scores_and_a_word_on_where_they_are_from(page):
     assert "Worked out beforehand: t₀ = 3, t₁ = 4, t₂ = 8, bit errors 3 % and 3 %" in note(page)
     index = atlas.read()
     row = index["plans"]["3"].index([8, 8])
-    expected = index["groups"][0]["scores"]["0-3"][row][2][index["people"].index("GA2")] / 1000  # device 2 starts with the same wish
+    expected = (
+        index["groups"][0]["scores"]["0-3"][row][2][index["people"].index("GA2")] / 1000
+    )  # device 2 starts with the same wish
     assert f"{index['people'][1]}: " in page.locator("figcaption").nth(4).inner_text()
     page.get_by_label("wants").nth(1).fill(index["groups"][0]["prompts"][0])
     page.get_by_label("wants").nth(1).dispatch_event("change")
@@ -99,7 +106,9 @@ def test_it_opens_with_pictures_scores_and_a_word_on_where_they_are_from(page):
     settle(page)
 
 
-@pytest.mark.parametrize(("label", "changed"), [("shared steps", {0, 1, 2, 3, 4}), ("own steps t₁", {2}), ("bit errors", {1, 2})])
+@pytest.mark.parametrize(
+    ("label", "changed"), [("shared steps", {0, 1, 2, 3, 4}), ("own steps t₁", {2}), ("bit errors", {1, 2})]
+)
 def test_sliders_change_the_pictures_they_are_about(page, label, changed):
     slide(page, "bit errors", 4)
     before = [picture(page, n) for n in range(5)]
@@ -183,15 +192,19 @@ def test_the_model_itself_runs_on_a_button_and_draws_what_python_draws(page, emb
 def test_another_person_is_asked_about_the_same_picture_at_once(page, agent):
     before, seen = picture(page, 4), set()
     for person in people():
-        taken = page.get_by_label("judged as").nth(1).evaluate(
-            """async (e, person) => {
+        taken = (
+            page.get_by_label("judged as")
+            .nth(1)
+            .evaluate(
+                """async (e, person) => {
                 const caption = document.querySelectorAll("figcaption")[4], started = performance.now();
                 e.value = person;
                 e.dispatchEvent(new Event("input"));
                 while (!new RegExp(`${person}: [01]`).test(caption.querySelector(".score")?.textContent)) await new Promise((r) => setTimeout(r, 5));
                 return performance.now() - started;
             }""",
-            person,
+                person,
+            )
         )
         settle(page)
         assert taken < 500 and "Computed in this browser in 0.0 s" in note(page)  # the chain alone takes a second
@@ -208,7 +221,12 @@ def test_own_words_and_any_seed_have_scores_too(page, agent):
     slide(page, "seed", 77)
     write(page, "server draws", "an owl beside a cake")
     assert "Computed in this browser" in note(page)
-    same_scores(page, agent, ("GA1", "a tiger in front of a bush"), (list(people())[-1], "a horse and an owl in the snow, drawing style"))
+    same_scores(
+        page,
+        agent,
+        ("GA1", "a tiger in front of a bush"),
+        (list(people())[-1], "a horse and an owl in the snow, drawing style"),
+    )
 
 
 def test_wild_dragging_ends_with_the_last_place(page):
@@ -238,9 +256,15 @@ def test_without_the_agent_there_are_pictures_and_without_a_rating_no_number(sit
     page.get_by_role("button", name="Run the model here").click()
     page.get_by_text("agent_eye.onnx cannot be loaded: the server answers 404").wait_for(timeout=PATIENCE_MS)
     assert all(np.ptp(picture(page, n)) > 100 for n in range(5))
-    assert [page.locator("figcaption").nth(n).inner_text().split("\n")[1] for n in (2, 4)] == ["GA1: no score yet", "GA2: no score yet"]
+    assert [page.locator("figcaption").nth(n).inner_text().split("\n")[1] for n in (2, 4)] == [
+        "GA1: no score yet",
+        "GA2: no score yet",
+    ]
     page.context.unroute("**/agent_eye.onnx")
     write(page, "judged as", "user 1", 1)
     assert "Computed in this browser in 0.0 s" in note(page)
-    assert [page.locator("figcaption").nth(n).inner_text().split("\n")[1] for n in (2, 4)] == ["GA1: no rating", "user 1: no rating"]
+    assert [page.locator("figcaption").nth(n).inner_text().split("\n")[1] for n in (2, 4)] == [
+        "GA1: no rating",
+        "user 1: no rating",
+    ]
     assert {problem for problem in page.problems if "404" not in problem} == set()

@@ -60,7 +60,10 @@ def test_scores_of_many_people_at_once_are_those_of_each_alone(photos):
     panel = persona_panel(small_agent(), photos, ["a dog", "a cat"], Persona.named("GA2"))
     some = panel.settings()[::60]
     for values, (line, parts) in zip(some, panel.together(some), strict=True):
-        assert (line, [part.text for part in parts]) == (show(panel, **values)[0], [text for _, text in show(panel, **values)[1]])
+        assert (line, [part.text for part in parts]) == (
+            show(panel, **values)[0],
+            [text for _, text in show(panel, **values)[1]],
+        )
 
 
 def test_the_allocation_panel_shows_policies_beside_the_optimum_and_follows_every_control(service):  # noqa: F811

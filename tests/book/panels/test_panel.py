@@ -28,7 +28,10 @@ def paint(size, colour, tone):
     if size == 5:
         raise InvalidArgument("size", size, "another one")
     parts = [Part(Image.new("RGB", (size * 10, 20), COLOURS[colour]), f"<b>{colour}</b>", width=size * 10)]
-    return f"{colour} of size {size}, tone {tone}", [*parts, Part(Image.new("RGB", (8, 8), "gray"), alt="a gray square", width=8)]
+    return f"{colour} of size {size}, tone {tone}", [
+        *parts,
+        Part(Image.new("RGB", (8, 8), "gray"), alt="a gray square", width=8),
+    ]
 
 
 def controls():
@@ -92,7 +95,10 @@ def test_a_lattice_is_written_whole_and_each_thing_once(folder):
 
 
 def test_panels_of_one_notebook_get_folders_of_their_own(folder):
-    first, second = Panel(controls(), paint), Panel({"size": slider("size", range(3), 1)}, lambda size: (f"{size}", [Part(text="x")]))
+    first, second = (
+        Panel(controls(), paint),
+        Panel({"size": slider("size", range(3), 1)}, lambda size: (f"{size}", [Part(text="x")])),
+    )
     assert (first.config["name"], second.config["name"]) == ("page/1", "page/2")
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
 
@@ -105,7 +111,8 @@ def test_without_a_run_nothing_is_worked_out(monkeypatch):
 def test_a_drawn_figure_keeps_white_and_twice_the_pixels_and_its_axes_stand_still():
     layout, x = [], np.linspace(0, 30, 31)
     first, second = (
-        np.asarray(drawn(bep_by_power(x, {"x": np.geomspace(0.5, low, 31)}, []), layout, 400).convert("RGB")) for low in (1e-1, 1e-7)
+        np.asarray(drawn(bep_by_power(x, {"x": np.geomspace(0.5, low, 31)}, []), layout, 400).convert("RGB"))
+        for low in (1e-1, 1e-7)
     )
     assert first.shape[1] == second.shape[1] == 800 and (first[1, 1] == 255).all()
     frames = [np.flatnonzero((picture < 240).all(2).mean(0) > 0.6) for picture in (first, second)]  # the axes' upright lines

@@ -28,7 +28,10 @@ def shown(open_page, tmp_path_factory):
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("voila") / "log"
     command = [sys.executable, "-m", "voila", str(find("explorer")), "--no-browser", f"--port={port}"]
-    with log.open("w") as told, subprocess.Popen(command, stdout=told, stderr=told, env=os.environ | {"OMP_NUM_THREADS": "1"}) as server:
+    with (
+        log.open("w") as told,
+        subprocess.Popen(command, stdout=told, stderr=told, env=os.environ | {"OMP_NUM_THREADS": "1"}) as server,
+    ):
         try:
             end = time.monotonic() + PATIENCE_MS / 1000
             while "is running at" not in log.read_text():
@@ -65,5 +68,7 @@ def test_the_kernel_follows_the_sliders_and_the_policy(shown, embedded):
     shown.wait_for_function("document.querySelector('.rlli .note').innerText.startsWith('Chosen are')")
     settle(shown)
     labels = ("shared steps", "own steps t₁", "own steps t₂")
-    assert [shown.get_by_label(label).get_attribute("aria-valuetext") for label in labels] == [f"{value:g}" for value in chosen[:3]]
+    assert [shown.get_by_label(label).get_attribute("aria-valuetext") for label in labels] == [
+        f"{value:g}" for value in chosen[:3]
+    ]
     assert [problem for problem in shown.problems if not any(own in problem for own in VOILAS_OWN)] == []

@@ -42,7 +42,7 @@ def test_a_walk_refuses_what_it_cannot_do(wrong):
 
 @pytest.mark.parametrize("fading", [None, FisherSnedecorF(2.0, 1.5)])
 def test_bits_go_wrong_as_often_as_the_formula_says(fading):
-    count, snr = 400_000, 10 ** 0.4
+    count, snr = 400_000, 10**0.4
     wrong = (toys.received(count, 4.0, fading, 3)[1] < 0).sum()
     expected = conditional_bep("bpsk", snr) if fading is None else average_bep("bpsk", fading, snr)
     assert stats.binomtest(int(wrong), count, float(expected)).pvalue > 0.001
