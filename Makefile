@@ -5,17 +5,18 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := .venv/.ready
 
-.PHONY: book test lab voila notebooks checksums lock clean
+.PHONY: book test check static lab voila notebooks checksums lock oldest clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(INSTALL) --constraint constraints.txt --editable ".[book,test,train]"
+	$(INSTALL) --constraint constraints.txt --editable ".[book,test,train,dev]"
 	touch $@
 
 # Render what was executed: the pages and the executed notebooks side by side. The site is replaced only by a whole one.
+# RUN=--committed takes a committed notebook as it stands where its inputs are still the same, as CI does after its tests.
 book: $(READY)
-	$(BIN)/rlli run --all --profile $(PROFILE)
+	$(BIN)/rlli run --all --profile $(PROFILE) $(RUN)
 	rm -rf build/site build/sphinx
 	mkdir -p build/site/notebooks
 	cp -R _config.yml book build/site/
@@ -28,9 +29,22 @@ book: $(READY)
 	rm -rf build/html && mv build/sphinx/_build/html build/html
 	@echo "The book is at build/html/index.html"
 
-# nbval runs every committed notebook again; only cells tagged nbval-check-output must print the same.
+# Everything. nbval runs every committed notebook again; only cells tagged nbval-check-output must print the same. A process a
+# core, each on one thread: several on all cores each crawl.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
 test: $(READY)
-	$(BIN)/python -m pytest rlli_core tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout 300
+	$(PYTEST) notebooks rlli_core tests --nbval-lax --nbval-current-env --nbval-cell-timeout 300
+
+# The loop of a developer: what can be said without a browser, a kernel, a training or the embedded models.
+check: static
+	$(PYTEST) rlli_core tests -q -m "not (browser or kernel or training or slow)"
+
+static: $(READY)
+	$(BIN)/ruff check -q
+	$(BIN)/ruff format -q --check
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry rlli_core
+	$(BIN)/mypy
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
@@ -50,7 +64,7 @@ checksums: $(READY)
 # After a change of dependencies: the versions a fresh environment gets, without the local tag of a CPU or CUDA torch.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet --editable ".[book,test,train]"
+	build/lock/bin/python -m pip install --quiet --editable ".[book,test,train,dev]"
 	head -n 1 constraints.txt > build/lock/constraints.txt
 	build/lock/bin/python -m pip freeze --exclude-editable | sed 's/^\(torch==[0-9.]*\)+.*/\1/' >> build/lock/constraints.txt
 	mv build/lock/constraints.txt constraints.txt

@@ -52,9 +52,10 @@ def check_integer(name: str, value: object, low: int, high: int | None = None) -
     allowed = f"a whole number in {low}..{high}" if high is not None else f"a whole number of at least {low}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise InvalidArgument(name, value, allowed)
-    if value < low or (high is not None and value > high):
+    whole = int(value)
+    if whole < low or (high is not None and whole > high):
         raise InvalidArgument(name, value, allowed)
-    return int(value)
+    return whole
 
 
 def check_number(
@@ -64,8 +65,9 @@ def check_number(
     allowed = f"a finite number in {'(' if open_low else '['}{low:g}, {high:g}{')' if open_high or high == math.inf else ']'}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         raise InvalidArgument(name, value, allowed)
-    below = value <= low if open_low else value < low
-    above = value >= high if open_high else value > high
+    number = float(value)
+    below = number <= low if open_low else number < low
+    above = number >= high if open_high else number > high
     if below or above:
         raise InvalidArgument(name, value, allowed)
-    return float(value)
+    return number

@@ -94,3 +94,14 @@ def tiny_pipeline(tiny_parts: dict[str, object]) -> Callable[..., StableDiffusio
 def chain(tiny_pipeline: Callable[..., StableDiffusionPipeline]) -> SplitDiffusion:
     """A chain over the tiny pipeline, v-prediction, zero terminal SNR, trailing spacing; on the CPU in fp32."""
     return SplitDiffusion(tiny_pipeline(), device="cpu")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what drives a browser or a notebook's kernel, and keep together what shares costly fixtures: a file, all browser tests."""
+    for item in items:
+        if {"browser", "exported"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("browser")
+        if item.path.suffix == ".ipynb":
+            item.add_marker("kernel")
+        item.add_marker(pytest.mark.xdist_group("browser" if item.get_closest_marker("browser") else str(item.path)))

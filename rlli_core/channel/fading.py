@@ -56,7 +56,7 @@ class FisherSnedecorF:
         return (self.shadowing - 1) / self.shadowing
 
     @property
-    def _law(self):
+    def _law(self) -> stats.distributions.rv_frozen:
         return stats.f(2 * self.severity, 2 * self.shadowing, scale=self.scale)
 
     def sample(self, size: int | tuple[int, ...], seed: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import optimize
@@ -67,7 +68,7 @@ class Link:
         check_number("bit_rate_bps", self.bit_rate_bps, 0.0, open_low=True)
 
     @classmethod
-    def calibrated(cls, *, power_w: float, bep: float, **fields) -> Link:
+    def calibrated(cls, *, power_w: float, bep: float, **fields: Any) -> Link:
         """The link whose `gain_db` makes `power_w` watts give the average BEP `bep`; `fields` sets the rest."""
         check_number("power_w", power_w, 0.0, open_low=True)
         unit = cls(gain_db=0.0, **fields)
@@ -104,8 +105,8 @@ class Link:
         def excess(snr_db: float) -> float:
             snr = 10 ** (snr_db / 10)
             if gain is None:
-                return average_bep(self.modulation, self.fading, snr) - bep
-            return conditional_bep(self.modulation, snr) - bep
+                return float(average_bep(self.modulation, self.fading, snr)) - bep
+            return float(conditional_bep(self.modulation, snr)) - bep
 
         snr = 10 ** (optimize.brentq(excess, *_SNR_SEARCH_DB, xtol=1e-10) / 10)
         return float(snr * loss / self.mean_snr(1.0))
@@ -150,16 +151,16 @@ class Link:
             airtime_s=airtime_s,
             energy_mwh=None if power_w is None else float(power_w) * airtime_s / _JOULES_PER_MWH,
         )
-        return replace(handoff, latent=decode(received), plan=read_header(received.header).plan, link=report)
+        return replace(handoff, latent=decode(received), plan=read_header(received.header).plan or handoff.plan, link=report)
 
     def _bep_and_snr(self, bep: float | None, power_w: float | None, gain: float | None) -> tuple[float, float | None]:
         """BEP and received SNR (None where the BEP was given) of one transmission, its arguments checked."""
-        if (bep is None) == (power_w is None):
-            raise InvalidArgument("bep, power_w", (bep, power_w), "given one at a time: exactly one of the two")
-        if bep is not None:
+        if bep is not None and power_w is None:
             if gain is not None:
                 raise InvalidArgument("gain", gain, "left out where bep is given; it goes with power_w")
             return check_number("bep", bep, 0.0, 0.5), None
+        if power_w is None or bep is not None:
+            raise InvalidArgument("bep, power_w", (bep, power_w), "given one at a time: exactly one of the two")
         check_number("power_w", power_w, 0.0)
         snr = float(self.mean_snr(power_w)) * (1.0 if gain is None else check_number("gain", gain, 0.0))
         return float(self.bep(power_w, gain)), snr
@@ -172,6 +173,6 @@ def _count_different_bits(sent: bytes, received: bytes) -> int:
 # The two users of Fig. 12 (claim C12). The paper gives power and BEP but no noise level, so each budget is solved for:
 # 18 dBW must give 5 % and 21 dBW 3 %, which takes gains of about -9.9 and -10.9 dB.
 PAPER_LINKS = (
-    Link.calibrated(power_w=dbw_to_w(18.0), bep=0.05),
-    Link.calibrated(power_w=dbw_to_w(21.0), bep=0.03),
+    Link.calibrated(power_w=float(dbw_to_w(18.0)), bep=0.05),
+    Link.calibrated(power_w=float(dbw_to_w(21.0)), bep=0.03),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from diffusers import DiffusionPipeline
 from safetensors import SafetensorError
@@ -58,7 +59,7 @@ def _check_complete(folder: Path) -> None:
         raise ModelNotFound(f"the model folder {folder} is incomplete, get it again: {', '.join(missing)} missing")
 
 
-def check_pipeline(pipeline: object) -> None:
+def check_pipeline(pipeline: Any) -> None:
     """Raise `UnsupportedPipeline` unless `pipeline` is of the Stable Diffusion type: one text encoder, one UNet."""
     parts = ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "encode_prompt", "image_processor")
     missing = [part for part in parts if getattr(pipeline, part, None) is None]

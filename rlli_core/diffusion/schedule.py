@@ -11,6 +11,7 @@ shorter chain spreads its own t_k steps over what is left.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ Step = tuple[int, int]
 COMPLETE = -1  # the `timestep` of a hand-off whose chain has no step left
 
 
-def memoryless(scheduler: object, choice: str = "pipeline") -> DDIMScheduler:
+def memoryless(scheduler: Any, choice: str = "pipeline") -> DDIMScheduler:
     """Return a scheduler that a receiver can continue from the latent alone.
 
     Args:

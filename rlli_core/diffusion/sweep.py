@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from PIL import Image
@@ -98,7 +99,7 @@ def _spans(chains: Sequence[_Chain]) -> dict[_Chain, tuple[int, int]]:
 def run_sweep(
     denoiser: Denoiser,
     runs: Sequence[Run],
-    link: object,
+    link: Any,
     guidance: float,
     output_type: str,
     batch_size: int,
@@ -112,7 +113,8 @@ def run_sweep(
     lengths, wanted = sorted({chain.steps for chain in chains}), set(chains)
     for length in lengths:
         grid_steps(denoiser.scheduler, length)  # raises on too long a chain before any work
-    before, ends = denoiser.calls, {}
+    before = denoiser.calls
+    ends: dict[_Chain, torch.Tensor] = {}
     calls = sum(end - first for first, end in spans.values())
     with denoiser.computing(), tqdm(total=calls, disable=not progress, unit="call", desc="sweep") as bar:
         for length in lengths:
@@ -126,7 +128,7 @@ def run_sweep(
 
 
 def _walk_tree(
-    denoiser: Denoiser, spans: dict[_Chain, tuple[int, int]], link: object, guidance: float, batch_size: int, bar: tqdm
+    denoiser: Denoiser, spans: dict[_Chain, tuple[int, int]], link: Any, guidance: float, batch_size: int, bar: tqdm
 ) -> dict[_Chain, torch.Tensor]:
     """Walk all chains of one length and return where each one ends, latents of shape (1, C, h, w)."""
     latents = {chain: denoiser.noise([chain.seed]) for chain in spans if chain.cut is None}
@@ -142,14 +144,14 @@ def _walk_tree(
         active = [chain for chain, (first, end) in spans.items() if first <= i < end]
         for batch in _batches(active, batch_size):
             inputs = torch.cat([latents[chain] for chain in batch])
-            outputs = denoiser.advance(inputs, [chain.towards for chain in batch], step, guidance)
+            outputs = denoiser.advance(inputs, [chain.towards for chain in batch], step, guidance)  # type: ignore[arg-type]
             latents |= zip(batch, outputs.split(1))
             bar.update(len(batch))
     return latents
 
 
 def _hand_over(
-    denoiser: Denoiser, latent: torch.Tensor, server: _Chain, shared_steps: int, bep: float | None, link: object
+    denoiser: Denoiser, latent: torch.Tensor, server: _Chain, shared_steps: int, bep: float | None, link: Any
 ) -> torch.Tensor:
     """Return what the devices receive of a server chain after `shared_steps`, the same bits for every device."""
     if bep is None:
@@ -163,7 +165,7 @@ def _hand_over(
 
 
 def _decode(denoiser: Denoiser, latents: dict[_Chain, torch.Tensor], batch_size: int) -> dict[_Chain, Image.Image]:
-    images = {}
+    images: dict[_Chain, Image.Image] = {}
     for batch in _batches(list(latents), batch_size):
         decoded = denoiser.decode(denoiser.place(torch.cat([latents[chain] for chain in batch])))
         images |= zip(batch, decoded)

@@ -68,7 +68,7 @@ def tokenizer() -> CLIPTokenizer:
     bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = ["<|startoftext|>", "<|endoftext|>", *bytes_, *(byte + "</w>" for byte in bytes_)]
     merges: list[tuple[str, str]] = []
-    for word in sorted({piece for word in words for piece in word.split()}):
+    for word in sorted({piece for wording in words for piece in wording.split()}):
         pieces = [*word[:-1], word[-1] + "</w>"]
         for pair in merges:  # as the tokenizer will, in the order of their rank
             pieces = _merge(pieces, pair)

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -71,8 +72,8 @@ class PersonaAgent:
 
     def __init__(
         self,
-        model: torch.nn.Module,
-        processor: object,
+        model: Any,
+        processor: Any,
         device: str | torch.device = "auto",
         dtype: str = "auto",
         templates: Path = PROMPTS,
@@ -95,11 +96,11 @@ class PersonaAgent:
         self._rating_tokens, self._surplus = self._find_ratings()
         # Models that place tokens in more than one dimension (Qwen-VL) want to see a conversation whole.
         self._reuses_prefixes = not hasattr(getattr(model, "model", None), "get_rope_index")
-        self._prefixes: OrderedDict[tuple[int, ...], object] = OrderedDict()
+        self._prefixes: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path = "embedded", device: str | torch.device = "auto", dtype: str = "auto", **options
+        cls, name: str | Path = "embedded", device: str | torch.device = "auto", dtype: str = "auto", **options: Any
     ) -> PersonaAgent:
         """Load a folder, a hub id, or "embedded", the agent in `data/models`; the other arguments are the constructor's.
 
@@ -150,13 +151,13 @@ class PersonaAgent:
         count = len(images)
         personas = [personas] * count if isinstance(personas, Persona) else list(personas)
         prompts = [prompts] * count if isinstance(prompts, str) else list(prompts)
-        seeds = [None] * count if seeds is None else [check_integer("seed", seed, 0) for seed in seeds]
+        wanted: list[int | None] = [None] * count if seeds is None else [check_integer("seed", seed, 0) for seed in seeds]
         requests = [_request(*one) for one in zip(images, personas, prompts)]
-        if {len(personas), len(prompts), len(seeds)} != {count}:
+        if {len(personas), len(prompts), len(wanted)} != {count}:
             raise InvalidArgument("images", count, "as many as the personas, prompts and seeds")
         keys = [(id(request.image), request.persona, request.prompt) for request in requests]
         answers = self._answers(dict(zip(keys, requests)))
-        return [self._score(answers[key], request, seed) for key, request, seed in zip(keys, requests, seeds)]
+        return [self._score(answers[key], request, seed) for key, request, seed in zip(keys, requests, wanted)]
 
     def describe(self, image: Image.Image) -> str:
         """Return in words what the model sees on `image`, as itself and without a persona."""
@@ -195,7 +196,9 @@ class PersonaAgent:
 
     def _sample(self, logits: torch.Tensor, request: _Request, seed: int) -> str:
         """Sample an answer token by token until it holds a digit, and return it up to there."""
-        source, tokens, inputs = torch.Generator().manual_seed(seed), [], None
+        source = torch.Generator().manual_seed(seed)
+        tokens: list[int] = []
+        inputs: dict[str, Any] = {}
         while len(tokens) < LONGEST_ANSWER:
             tokens.append(int(torch.multinomial(logits.softmax(-1), 1, generator=source)))
             text = self.processor.tokenizer.decode(tokens)
@@ -210,7 +213,8 @@ class PersonaAgent:
 
     def _answers(self, requests: dict[tuple, _Request]) -> dict[tuple, torch.Tensor]:
         """Logits (V,) of the first token of each answer, float32 on the CPU."""
-        found, seen = {}, self._look(list(requests.values()))
+        found: dict[tuple, torch.Tensor] = {}
+        seen = self._look(list(requests.values()))
         for persona in dict.fromkeys(request.persona for request in requests.values()):
             keys = [key for key, request in requests.items() if request.persona == persona]
             for some in _batches(keys, self.batch_size):
@@ -228,7 +232,7 @@ class PersonaAgent:
         images = list({id(request.image): request.image for request in requests}.values())
         if len(images) == len(requests):
             return {}
-        seen = {}
+        seen: dict[int, torch.Tensor] = {}
         for some in _batches(images, self.batch_size):
             inputs = self._inputs([_Request(image, _NOBODY, "") for image in some])
             if set(inputs) != {"input_ids", "attention_mask", "pixel_values"}:
@@ -236,7 +240,7 @@ class PersonaAgent:
             seen |= zip(map(id, some), self.model.get_image_features(inputs["pixel_values"]).pooler_output)
         return seen
 
-    def _inputs(self, requests: Sequence[_Request]) -> dict[str, torch.Tensor]:
+    def _inputs(self, requests: Sequence[_Request]) -> dict[str, Any]:
         """The model's inputs, ending where the next token is the rating; padded on the right."""
         texts = [self._text(request.persona, request.prompt) for request in requests]
         images = [[request.image.convert("RGB")] for request in requests]
@@ -250,7 +254,7 @@ class PersonaAgent:
         return {k: v.to(self.model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
 
     @torch.no_grad()
-    def _logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _logits(self, inputs: dict[str, Any]) -> torch.Tensor:
         """Logits (B, V) of the token after each row, float32 on the CPU. All rows are of one persona."""
         tokens, mask = inputs["input_ids"], inputs["attention_mask"]
         last = mask.sum(1) - 1
@@ -266,7 +270,7 @@ class PersonaAgent:
         logits = self.model(**inputs).logits
         return logits[torch.arange(len(tokens)), last - start].float().cpu()
 
-    def _prefix(self, tokens: torch.Tensor) -> object:
+    def _prefix(self, tokens: torch.Tensor) -> Any:
         """Keys and values of the part of a conversation before the picture; the latest few are kept."""
         key = tuple(tokens.tolist())
         if key not in self._prefixes:

@@ -31,12 +31,12 @@ class Verdict:
     @property
     def object(self) -> str:
         """The most probable object."""
-        return max(self.objects, key=self.objects.get)
+        return max(self.objects, key=self.objects.__getitem__)
 
     @property
     def place(self) -> str:
         """The most probable scene."""
-        return max(self.places, key=self.places.get)
+        return max(self.places, key=self.places.__getitem__)
 
 
 class Judge:
@@ -73,8 +73,8 @@ class Judge:
     def logits(self, images: Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
         """Object logits (B, objects) and scene logits (B, places); images of another size are resized."""
         size = (self.model.config.image_size,) * 2
-        pixels = np.stack([np.asarray(image.convert("RGB").resize(size)) for image in images])
-        pixels = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+        array = np.stack([np.asarray(image.convert("RGB").resize(size)) for image in images])
+        pixels = torch.from_numpy(array).permute(0, 3, 1, 2).float() / 127.5 - 1
         out = torch.cat([self.model(part).logits for part in pixels.split(64)])
         return out[:, : len(self.objects)], out[:, len(self.objects) :]
 

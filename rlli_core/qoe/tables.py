@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -72,10 +72,10 @@ def _check_images(records: Sequence) -> None:
         raise InvalidArgument("records", "records without images", "from a sweep with output_type='pil'")
 
 
-def _plan(record) -> dict:
+def _plan(record: Any) -> dict:
     row = {key: getattr(record, key) for key in ("device_prompt", "shared_steps", "device_steps", "bep", "seed")}
     return row | {"shared_fraction": record.shared_steps / (record.shared_steps + record.device_steps)}
 
 
-def _twin(record) -> tuple:
+def _twin(record: Any) -> tuple:
     return record.server_prompt, record.device_prompt, record.shared_steps, record.device_steps, record.seed

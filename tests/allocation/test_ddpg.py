@@ -55,6 +55,7 @@ def test_only_the_actor_differs(service):
     assert (first.records[0] == second.records[0]).all()  # the same groups
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_it_learns(service, algorithm):
     policy = train(algorithm, service, seed=0, progress=False, **SHORT | {"interactions": 12_000, "evaluate_every": 4_000})
@@ -80,6 +81,7 @@ def test_the_critic_sees_the_steps_and_the_actor_feels_which_entry_to_raise(serv
     assert Learner("ddpg", service, Training(**SHORT, critic_sees="action"), 0).shown(actions) is actions
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_an_actor_driven_to_the_end_of_its_scale_comes_back(service, algorithm):
     """At a drive of -14 the slope of tanh is 0 in float32: without the restraint nothing pulls."""
@@ -95,6 +97,7 @@ def test_an_actor_driven_to_the_end_of_its_scale_comes_back(service, algorithm):
     assert (pull[0.0].abs() < 1e-8).all() and (pull[1e-3] > 1e-6).all()
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("algorithm", ["td3", "sac", "sb3-ddpg"])
 def test_the_library_trains_on_the_same_rounds(service, algorithm):
     policy = train_library(algorithm, service, 0, Training(**SHORT | {"interactions": 1_600, "evaluate_every": 800}))
@@ -131,6 +134,7 @@ train("g-ddpg", Service(ServiceConfig(), FormulaQoE()), 4, Path({folder!r}), pro
 """
 
 
+@pytest.mark.training
 def test_a_training_killed_and_resumed_ends_with_the_same_bytes(service, tmp_path):
     folder = tmp_path / "killed"
     code = KILLED.format(tests=str(__file__).rsplit("/", 1)[0], folder=str(folder), options=SHORT)

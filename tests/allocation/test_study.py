@@ -6,11 +6,24 @@ import numpy as np
 import pytest
 
 from rlli_core import Persona, PersonaAgent, SplitDiffusion, SplitPlan
-from rlli_core.allocation import LiveQoE, Policy, Service, ServiceConfig, ServiceEnv, TableQoE, optimum, results, study, table
+from rlli_core.allocation import (
+    LiveQoE,
+    Policy,
+    Service,
+    ServiceConfig,
+    ServiceEnv,
+    TableQoE,
+    optimum,
+    prompts,
+    results,
+    study,
+)
 from rlli_core.allocation.ddpg import Training
 from rlli_core.allocation.states import Allocation
 from rlli_core.book import cli
 from rlli_core.round import serve
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +34,7 @@ def known():
 @pytest.fixture(scope="module")
 def live(known):
     chain, agent = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded")
-    return Service(known.config, LiveQoE(chain, agent, known.config.link, table.groups(), seed=70))
+    return Service(known.config, LiveQoE(chain, agent, known.config.link, prompts.groups(), seed=70))
 
 
 def test_live_scores_are_those_of_a_round(known, live):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rlli_core.allocation import table
+from rlli_core.allocation import prompts, table
 from rlli_core.allocation.states import Allocation, States
 from rlli_core.allocation.table import TableQoE
 from rlli_core.errors import InvalidArgument, ModelNotFound
@@ -75,7 +75,7 @@ def test_what_it_does_not_hold_is_refused(made, tmp_path):
 
 
 def test_groups_begin_with_the_papers_pair_and_include_the_held_out_ones():
-    groups = table.groups()
+    groups = prompts.groups()
     assert groups[0][:2] == ("a tiger in front of a bush", "a dog in front of a bush")
     assert set(table.HELD_OUT) < {group[0] for group in groups} and all(len(set(group)) == 3 for group in groups)
 

@@ -1,6 +1,10 @@
 """Times of the machine: all four are there, positive, and one of them is less than another."""
 
+import pytest
+
 from rlli_core.book import bench
+
+pytestmark = pytest.mark.slow
 
 
 def test_bench_times_the_embedded_models():

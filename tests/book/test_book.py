@@ -15,6 +15,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from rlli_core.book.runner.notebooks import names
 from rlli_core.files import DATA
 
+pytestmark = pytest.mark.slow
+
 ROOT = DATA.parent
 BUILT = ROOT / "build" / "html"
 OFF_SITE = re.compile(r"(?:https?:)?//", re.I)

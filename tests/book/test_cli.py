@@ -45,6 +45,7 @@ def test_list_names_figure_parameters_and_time(bench, capsys):
     assert "Fewer steps blur" in shown and "bep: float = 0.03" in shown
 
 
+@pytest.mark.kernel
 def test_run_executes_and_refuses_a_value_that_the_notebook_refuses(bench, capsys):
     assert cli.main(["run", "fig09", "-p", "bep=0.05"]) == 0
     assert runs.read_record("fig09_steps", "smoke")["parameters"] == {"bep": 0.05}

@@ -91,7 +91,7 @@ def test_every_call_visits_exactly_the_planned_timesteps(tiny_pipeline, schedule
     seen = visited(chain, lambda: chain.server_denoise(CAT, plan, seed=7))
     assert seen == [(t, 2) for t, _ in server_steps(s, plan)] and len(seen) == 3
     for device, steps in enumerate((5, 7)):
-        seen = visited(chain, lambda: chain.device_denoise(sent, DOG, plan, device, guidance_scale=1.0))
+        seen = visited(chain, lambda device=device: chain.device_denoise(sent, DOG, plan, device, guidance_scale=1.0))
         assert seen == [(t, 1) for t, _ in device_steps(s, plan, steps)] and len(seen) == steps
         assert seen[0][0] == sent.timestep
     seen = visited(chain, lambda: chain.generate(CAT, 6, 7))

@@ -7,6 +7,8 @@ from transformers import CLIPTokenizer
 from rlli_core.embedded import generator, scenes
 from rlli_core.files import model_folder
 
+pytestmark = pytest.mark.slow
+
 
 def captions():
     return [scenes.scene(11, index).caption.lower() for index in range(300)]

@@ -11,6 +11,8 @@ from rlli_core.embedded import evaluate, generator, scenes
 from rlli_core.files import model_folder
 from rlli_core.qoe.judge import Judge
 
+pytestmark = pytest.mark.slow
+
 TIGER, DOG = "A tiger sits in front of a bush", "A dog sits in front of a bush"
 
 

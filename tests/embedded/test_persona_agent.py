@@ -8,6 +8,8 @@ from rlli_core import Persona, PersonaAgent, SplitDiffusion
 from rlli_core.embedded import evaluate, lessons, persona_agent, scenes, tastes
 from rlli_core.files import model_folder
 
+pytestmark = pytest.mark.slow
+
 GA1, GA2 = Persona.named("GA1"), Persona.named("GA2")
 BUSH = "a tiger in front of a bush"
 

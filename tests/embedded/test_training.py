@@ -3,6 +3,8 @@ import torch
 
 from rlli_core.embedded import training
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(autouse=True)
 def work(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The agent's arithmetic on random-weight models of the real classes: what it scores is what the model says."""
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -196,7 +197,7 @@ def test_lists_of_other_lengths_are_refused(agent, images):
     [("/no/such/folder", "neither a folder"), ("no-one/no-such-model", "neither a folder")],
 )
 def test_a_model_that_is_not_there(name, message, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ModelNotFound, match=message):
         PersonaAgent.from_pretrained(name, device="cpu")
 

@@ -13,6 +13,8 @@ from rlli_core import Link, Persona, SplitPlan
 from rlli_core.book.browser import atlas
 from rlli_core.qoe.persona import people
 
+pytestmark = pytest.mark.slow
+
 TIGER, DOG, LEMON = "a tiger in front of a bush", "a dog in front of a bush", "A lemon on a table, glossy style"
 RUNS = {
     "paper": (TIGER, [DOG], 3, [5], [0.03], 7),

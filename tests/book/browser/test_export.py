@@ -18,6 +18,8 @@ from rlli_core.embedded import scenes
 from rlli_core.errors import UnsupportedPipeline
 from rlli_core.files import DATA
 
+pytestmark = pytest.mark.slow
+
 TIMESTEPS = (999, 640, 1)
 
 

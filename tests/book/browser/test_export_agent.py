@@ -15,6 +15,8 @@ from rlli_core.qoe.persona import people
 
 from .test_export import sessions
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = (
     "a tiger in front of a bush",
     "A dog, a cat and 2 pigeons under an umbrella at night!",

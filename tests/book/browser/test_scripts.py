@@ -16,6 +16,8 @@ from rlli_core.diffusion.schedule import ddim_step, device_steps, grid_steps, se
 from rlli_core.files import DATA
 from rlli_core.qoe.persona import people
 
+pytestmark = pytest.mark.browser
+
 SEEDS = (0, 7, 2**32 - 1, 2**32 + 5, 2**53 - 1)
 
 # Calls a function of a script; as JSON, because playwright's own way takes seconds for long lists.

@@ -77,6 +77,7 @@ def test_the_allocation_panel_shows_policies_beside_the_optimum_and_follows_ever
         assert show(panel, **{name: value})[1][1] != parts[1], name
 
 
+@pytest.mark.slow
 def test_the_panels_of_the_first_pages_follow_every_control():
     trainings = {f"seed {seed}": toys.learn([0, 20, 40], 0.3, seed) for seed in range(2)}
     changes = {

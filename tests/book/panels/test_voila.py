@@ -16,6 +16,8 @@ from rlli_core.book.runner.notebooks import find
 from ..conftest import PATIENCE_MS
 from .test_explorer_page import picture, settle, slide
 
+pytestmark = pytest.mark.kernel
+
 pytest.importorskip("voila", reason="Voila is not installed")
 # Voila's page asks a content network for icons that it can do without.
 VOILAS_OWN = ("fontawesome", "net::ERR_FAILED")

@@ -10,6 +10,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rlli_core.book.runner import notebooks, runs
 from rlli_core.errors import InvalidArgument, RunFailed
 
+pytestmark = pytest.mark.kernel
+
 PARAMETERS = "count: int = 2  # how many\nbep: float = 0.5  # bit error probability\nseed: int = 7"
 GOOD = ["total = count + seed", "from rlli_core.book.runner.runs import record\nrecord(total=total, bep=bep)"]
 
