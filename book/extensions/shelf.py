@@ -1,6 +1,5 @@
-"""A Sphinx extension for what stands around the text: verdicts, how to run a page yourself, short titles of other pages."""
+"""A Sphinx extension for what stands around the text: how to run a page yourself, short titles of other pages."""
 
-import re
 from html import escape
 from pathlib import Path
 
@@ -11,17 +10,13 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import docname_join
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-# A row of the claims page: id, title, verdict, notebook.
-CLAIM = re.compile(r"^\| \[(C\d+)\]\(#c\d+\) \| (.*?) \| (.*?) \| \[.*\]\(\.\./notebooks/(\w+)\.ipynb\) \|$", re.M)
 # The repository, .venv and the built book: 2.8 GB measured (du) after make test and make book.
 DISK = "3 GB of disk with torch for CPUs"
 
 
 def setup(app: object) -> dict:
     """Add them to the build."""
-    app.connect("builder-inited", read_verdicts)
     app.connect("html-page-context", offer_to_run)
-    app.connect("html-page-context", tell_verdicts)
     app.connect("html-page-context", shorten_neighbours)
     app.add_post_transform(ShortTitles)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -56,24 +51,6 @@ def offer_to_run(app: object, page: str, _template: str, context: dict, _doctree
         f"<p>None of them needs a GPU or, from then on, the network.{made} For reading elsewhere: {given}.</p></details>"
     )
     context["body"] = context["body"].replace("</h1>", f"</h1>{box}", 1)
-
-
-def read_verdicts(app: object) -> None:
-    """Remember what the claims page says of the claims that each notebook measures."""
-    found = CLAIM.findall((Path(app.srcdir) / "book" / "claims.md").read_text())
-    app.rlli_verdicts = {name: [row[:3] for row in found if row[3] == name] for *_, name in found}
-
-
-def tell_verdicts(app: object, page: str, _template: str, context: dict, _doctree: object) -> None:
-    """Put the verdicts on a page's claims right under its title: nobody should have to read to the end for them."""
-    claims = app.rlli_verdicts.get(page.removeprefix("notebooks/"), ())
-    items = "".join(
-        f'<li><a href="{context["pathto"]("book/claims")}#{claim.lower()}">{claim}</a> {escape(title)}: <b>{escape(verdict)}</b></li>'
-        for claim, title, verdict in claims
-    )
-    if items:
-        box = f'<ul class="verdicts" aria-label="Claims of the paper that this page measures">{items}</ul>'
-        context["body"] = context["body"].replace("</h1>", f"</h1>{box}", 1)
 
 
 def shorten_neighbours(app: object, page: str, _template: str, context: dict, _doctree: object) -> None:

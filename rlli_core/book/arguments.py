@@ -102,11 +102,11 @@ def parser(about: str, commands: Mapping[str, Callable[[argparse.Namespace], int
     whose = "whose latest runs count; where there is none, the committed notebook does (default: smoke)"
     sub.add_argument("--profile", choices=runs.PROFILES, default="smoke", help=whose)
     sub.add_argument("--json", action="store_true", help="the whole ledger with checks, limits, seeds and verdicts")
-    page = "compare with the numbers on this page (default: book/claims.md; after make book, build/site/book/claims.md)"
-    sub.add_argument("--page", type=Path, default=pages.BOOK / "claims.md", help=page)
+    against = "compare with these numbers (default: book/claims.json; after make book, build/site/book/claims.json)"
+    sub.add_argument("--against", type=Path, metavar="FILE", default=pages.BOOK / pages.NUMBERS, help=against)
     sub.add_argument(
         "--write", nargs="?", type=Path, const=pages.BOOK, metavar="FOLDER",
-        help="write claims.md, figure_map.md, figure_list.md and status.md: without FOLDER those in book/, from the committed notebooks; "
+        help="write claims.json, claims.md, figure_map.md, figure_list.md and status.md: without FOLDER those in book/, from the committed notebooks; "
         "with it those there, from the latest runs",
     )  # fmt: skip
     command("bench").add_argument("--json", action="store_true", help="seconds as JSON")

@@ -1,16 +1,20 @@
 """The book's configuration: pages with mathematics and widgets build, and ask nothing of another site."""
 
+import importlib.util
+import json
 import re
 import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from sphinx.errors import ExtensionError
 
 from rlli_core.book.runner.notebooks import names
 from rlli_core.files import DATA
@@ -90,14 +94,16 @@ def site(tmp_path_factory):
     (source / "web").mkdir()  # what make book puts there, the explorer's pictures and model, is tested in tests/book/browser
     (source / "book" / "references.bib").write_text("")
     (source / "book" / "intro.md").write_text(
-        "# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`, {numref}`fig-dot`, {doc}`/notebooks/slider`.\n"
+        "# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`, {numref}`fig-dot`, {doc}`/notebooks/slider`.\n\n"
+        "It loses {rec}`slider.lost_bep_0.06 * 2:.0%` in {rec}`other.lost:word`.\n"
     )
-    rows = "".join(
-        f"| [C{k}](#c{k}) | It {what} | ✗ not reproduced (0 of {k}) | [Slide](../notebooks/{page}.ipynb) |\n"
+    claims = [
+        {"id": f"C{k}", "title": f"It {what}", "symbol": "✗", "verdict": "not reproduced", "count": f"0 of {k} checks hold", "notebook": page}
         for k, what, page in ((1, "slides", "slider"), (2, "glides", "slider"), (3, "rides", "other"))
-    )
-    head = "# Claims\n\n|  | Claim | Verdict | Measured in |\n| --- | --- | --- | --- |\n"
-    (source / "book" / "claims.md").write_text(head + rows + "\n## C1\n\n## C2\n\n## C3\n")
+    ]  # fmt: skip
+    numbers = {"slider": {"lost_bep_0.06": 0.125}, "other": {"lost": 3.0}}
+    (source / "book" / "claims.json").write_text(json.dumps({"claims": claims, "numbers": numbers}))
+    (source / "book" / "claims.md").write_text("# Claims\n\n## C1\n\n## C2\n\n## C3\n")
     (source / "book" / "_toc.yml").write_text(
         "format: jb-book\nroot: book/intro\nchapters: [{file: notebooks/slider, title: Slide}, {file: notebooks/other}, {file: book/claims}]\n"
     )
@@ -184,6 +190,23 @@ def test_a_notebook_begins_with_the_verdicts_on_its_claims(site):
     assert 'class="verdicts"' not in (site / "book" / "intro.html").read_text()
 
 
+def test_a_page_has_numbers_from_the_ledger(site):
+    assert "It loses 25\N{NO-BREAK SPACE}% in three." in (site / "book" / "intro.html").read_text()
+
+
+def test_a_number_that_was_not_recorded_ends_the_build():
+    path = ROOT / "book" / "extensions" / "recorded.py"
+    spec = importlib.util.spec_from_file_location("recorded", path)
+    recorded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recorded)
+    app = SimpleNamespace(rlli_numbers={"slider.lost": 0.25})
+    env = SimpleNamespace(app=app, docname="book/intro", note_dependency=lambda _: None)
+    inliner = SimpleNamespace(document=SimpleNamespace(settings=SimpleNamespace(env=env)))
+    assert recorded.number("rec", "", "slider.lost:.2f", 3, inliner)[0][0].astext() == "0.25"
+    with pytest.raises(ExtensionError, match=r"book/intro:3: .*slider\.gained"):
+        recorded.number("rec", "", "slider.gained:.0%", 3, inliner)
+
+
 def test_a_reference_to_a_page_has_the_short_title_of_the_contents(site):
     assert '<span class="doc">Slide</span></a>' in (site / "book" / "intro.html").read_text()
 
@@ -202,7 +225,7 @@ def test_every_picture_of_the_built_book_is_told_in_words():
 
 
 @pytest.mark.parametrize(
-    "page",
+    "html",
     [
         '<script src="https://cdn.example/x.js"></script>',
         '<link rel="stylesheet" href="//cdn.example/x.css">',
@@ -212,8 +235,8 @@ def test_every_picture_of_the_built_book_is_told_in_words():
         '<script type="module">import("https://cdn.example/x.js")</script>',
     ],
 )
-def test_the_search_finds_requests_and_lets_links_be(tmp_path, page):
-    (tmp_path / "page.html").write_text(page + '<a href="https://example.org">a link</a>')
+def test_the_search_finds_requests_and_lets_links_be(tmp_path, html):
+    (tmp_path / "page.html").write_text(html + '<a href="https://example.org">a link</a>')
     assert len(off_site_requests(tmp_path)) == 1
 
 

@@ -69,7 +69,7 @@ def test_run_executes_and_refuses_a_value_that_the_notebook_refuses(bench, capsy
         (["run", "fig09", "--write-back", "-p", "bep=0.1"], "smoke profile"),
         (["dance"], "doctor"),
         ([], "first steps"),
-        (["claims", "--page", "no/such/page.md"], "book/claims.md"),
+        (["claims", "--against", "no/such/claims.json"], "book/claims.json"),
         (["claims", "--profile", "fast"], "smoke"),
     ],
 )
@@ -133,9 +133,9 @@ def test_claims_write_makes_pages_from_the_latest_runs(capsys, tmp_path, monkeyp
     for name in ("claims.md", "figure_map.md", "figure_list.md", "status.md"):
         (tmp_path / name).write_text(f"# Head\n\n{pages.BEGIN}\n{pages.END}\n")
     assert cli.main(["claims", "--write", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.count("wrote") == 4
+    assert capsys.readouterr().out.count("wrote") == 5
     assert "## C15" in (tmp_path / "claims.md").read_text()
-    assert cli.main(["claims", "--page", str(tmp_path / "claims.md")]) == 0
+    assert cli.main(["claims", "--against", str(tmp_path / "claims.json")]) == 0
 
 
 def test_bench_prints_seconds(capsys, monkeypatch):

@@ -1,106 +1,24 @@
 """The claims ledger: what the paper says, checked on the numbers that the notebooks recorded.
 
 `data/claims.yaml` holds the claims C1 to C15, each with checks: a sentence, an expression over recorded numbers, and the
-limits that it has to keep. The verdict of a claim is computed here from its checks and stands nowhere else.
+limits that it has to keep. The verdict of a claim is computed here from its checks and stands nowhere else. The same file
+ties the title of each notebook to checks of what it states.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-
-import yaml
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from ...errors import LedgerError
-from ...files import DATA
-from ..runner import notebooks, runs
-from .expressions import evaluate, names_in
+from .entries import Check, Claim, Ledger, read, show
+from .expressions import evaluate, filled, names_in
+from .sources import Source, committed, latest, numbers_for
 
-LEDGER = DATA / "claims.yaml"
+__all__ = ["SYMBOLS", "Check", "Claim", "Finding", "Ledger", "Result", "Source", "as_data", "check_titles", "committed"]
+__all__ += ["findings", "judge", "latest", "read", "show"]
+
 REPRODUCED, PARTLY, NOT_REPRODUCED, NEEDS_GPU = "reproduced", "partly", "not reproduced", "needs a GPU"
-SYMBOLS = {REPRODUCED: "✓", PARTLY: "◐", NOT_REPRODUCED: "✗", NEEDS_GPU: "…"}
-
-
-@dataclass(frozen=True)
-class Check:
-    """One measurable part of a claim; see the head of `data/claims.yaml`."""
-
-    id: str
-    says: str
-    notebook: str
-    value: str
-    at_least: float | None = None
-    at_most: float | None = None
-    interval: tuple[str, str] | None = None
-    timing: bool = False
-    gpu: bool = False
-    arithmetic: bool = False
-
-    @property
-    def required(self) -> str:
-        """The limits in words."""
-        if self.at_least is not None and self.at_most is not None:
-            return f"{show(self.at_least)} to {show(self.at_most)}"
-        return f"at least {show(self.at_least)}" if self.at_least is not None else f"at most {show(self.at_most)}"
-
-    @property
-    def compared(self) -> bool:
-        """Whether another run must come to the same value: not where it is a time of this machine."""
-        return not self.timing and not any(name.endswith(("_s", "_ms")) for name in names_in(self.value))
-
-    def keeps(self, value: float) -> bool:
-        """Whether `value` is within the limits."""
-        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the paper: `where` it stands there, the `claim` in our words, what the `paper` has for it, and where it is
-    measured here; `reason` says what one has to know about the outcome."""
-
-    id: str
-    title: str
-    where: str
-    claim: str
-    paper: str
-    notebook: str
-    section: str
-    checks: tuple[Check, ...]
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of the paper, the notebooks that have it here, first the one to open, and whether the explorer turns it."""
-
-    paper: str
-    shows: str
-    pages: tuple[str, ...]
-    claims: tuple[str, ...] = ()
-    note: str = ""
-    explorer: bool = False
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """All claims and figures, and how near a recorded number must be to the one on the page."""
-
-    claims: tuple[Claim, ...]
-    figures: tuple[Figure, ...]
-    relative: float
-    absolute: float
-
-
-@dataclass(frozen=True)
-class Source:
-    """Numbers of one notebook, and the run that they come from; `origin` is "committed notebook" or "latest run"."""
-
-    notebook: str
-    numbers: Mapping[str, float]
-    profile: str
-    seeds: Mapping[str, object]
-    parameters: Mapping[str, object]
-    origin: str
-    about: Mapping[str, object] = field(default_factory=dict)
+UNTESTABLE, ARITHMETIC = "not testable here", "by arithmetic only"
+SYMBOLS = {REPRODUCED: "✓", PARTLY: "◐", NOT_REPRODUCED: "✗", NEEDS_GPU: "…", UNTESTABLE: "○", ARITHMETIC: "="}
 
 
 @dataclass(frozen=True)
@@ -108,6 +26,7 @@ class Result:
     """A check with what was measured. All are None where the number needs a GPU and was not recorded.
 
     `clear` is whether the whole interval is on the same side of the limits as the value; None without an interval.
+    `untestable` is why the check could not have come out otherwise here, with the numbers that say so; else empty.
     """
 
     check: Check
@@ -116,78 +35,82 @@ class Result:
     high: float | None = None
     holds: bool | None = None
     clear: bool | None = None
+    untestable: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """In words, as the table of a claim has it."""
+        if self.holds is None:
+            return NEEDS_GPU
+        if self.untestable:
+            return f"{SYMBOLS[UNTESTABLE]} {UNTESTABLE}"
+        kind = ", by arithmetic" if self.check.arithmetic else ", within its spread" if self.clear is False else ""
+        return f"{'✓ holds' if self.holds else '✗ fails'}{kind}"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim, the results of its checks, and the runs that they come from, by notebook."""
+    """A claim, the results of its checks, the runs that they come from, by notebook, and the reason with its numbers."""
 
     claim: Claim
     results: tuple[Result, ...]
     sources: Mapping[str, Source]
+    reason: str = ""
 
     @property
     def verdict(self) -> str:
-        """Computed from the checks: all hold, some, none; or nothing can be said without a GPU.
-
-        What follows from assumed numbers by arithmetic counts only where nothing was measured.
-        """
-        known = [result for result in self.results if result.holds is not None]
-        counted = [result.holds for result in known if not result.check.arithmetic] or [result.holds for result in known]
-        if not counted:
-            return NEEDS_GPU
-        return REPRODUCED if all(counted) else PARTLY if any(counted) else NOT_REPRODUCED
+        """Computed from the checks, of several readings from those of the one that the paper's text supports."""
+        return verdict(self._read_as(self.claim.reading))
 
     @property
     def count(self) -> str:
         """How many checks hold, in words."""
-        known = [result for result in self.results if result.holds is not None]
-        holding = [result for result in known if result.holds]
-        waiting = len(self.results) - len(known)
-        only = ", by arithmetic" if holding and all(result.check.arithmetic for result in holding) else ""
-        return f"{len(holding)} of {len(known)} checks hold{only}" + (f", {waiting} more need a GPU" if waiting else "")
+        return count(self._read_as(self.claim.reading))
+
+    @property
+    def readings(self) -> list[dict[str, str]]:
+        """For each reading of the claim its verdict; none where it can be read in one way only."""
+        names = list(dict.fromkeys(result.check.reading for result in self.results if result.check.reading))
+        kept = {name: self._read_as(name) for name in names}
+        return [
+            {"reading": name, "verdict": verdict(rs), "symbol": SYMBOLS[verdict(rs)], "count": count(rs)}
+            for name, rs in kept.items()
+        ]
+
+    def _read_as(self, reading: str) -> list[Result]:
+        return [result for result in self.results if result.check.reading in ("", reading)]
 
 
-def read(path: Path = LEDGER) -> Ledger:
-    """The ledger in `path`.
-
-    Raises:
-        LedgerError: an entry that is unknown or missing, an id twice, a check without limits, an unreadable expression.
-    """
-    text = yaml.safe_load(path.read_text())
-    try:
-        claims = tuple(_claim(entry) for entry in text["claims"])
-        figures = tuple(
-            Figure(**entry | {key: tuple(entry.get(key, ())) for key in ("pages", "claims")}) for entry in text["figures"]
-        )
-        ledger = Ledger(claims, figures, **text["agreement"])
-    except (TypeError, KeyError) as error:
-        raise LedgerError(f"{path.name}: {error}: is an entry missing or misspelt?") from error
-    ids = [claim.id for claim in claims]
-    for known in (ids, [figure.paper for figure in figures]):
-        if twice := {name for name in known if known.count(name) > 1}:
-            raise LedgerError(f"{path.name}: {', '.join(sorted(twice))} stands there twice")
-    if strange := {name for figure in figures for name in figure.claims} - set(ids):
-        raise LedgerError(f"{path.name}: a figure names {', '.join(sorted(strange))}, and the claims are {', '.join(ids)}")
-    return ledger
+def _sorted(results: Iterable[Result]) -> tuple[list[bool], list[bool], int, int]:
+    """Which of the measured checks hold, and of those by arithmetic; how many are not testable here, and need a GPU."""
+    known = [result for result in results if result.holds is not None]
+    able = [result for result in known if not result.untestable]
+    measured = [bool(result.holds) for result in able if not result.check.arithmetic]
+    return (
+        measured,
+        [bool(r.holds) for r in able if r.check.arithmetic],
+        len(known) - len(able),
+        len(list(results)) - len(known),
+    )
 
 
-def _claim(entry: Mapping) -> Claim:
-    checks = []
-    for k, given in enumerate(entry["checks"], start=1):
-        given = {"notebook": entry["notebook"], **given}
-        if "interval" in given:
-            given["interval"] = tuple(given["interval"])
-        check = Check(id=f"{entry['id']}.{k}", **given)
-        if check.at_least is None and check.at_most is None:
-            raise LedgerError(f"{check.id} has neither at_least nor at_most, so it could not fail")
-        if "|" in check.says:
-            raise LedgerError(f"{check.id}: a sentence with | in it would break the table on the page")
-        names_in(check.value)  # refuses what cannot be read
-        checks.append(check)
-    if not checks:
-        raise LedgerError(f"{entry['id']} has no check")
-    return Claim(**{**entry, "checks": tuple(checks)})
+def verdict(results: Sequence[Result]) -> str:
+    """All measured checks hold, some, or none. Where nothing counts: why, since arithmetic alone makes no verdict."""
+    measured, by_arithmetic, untestable, _ = _sorted(results)
+    if measured:
+        return REPRODUCED if all(measured) else PARTLY if any(measured) else NOT_REPRODUCED
+    return UNTESTABLE if untestable else ARITHMETIC if by_arithmetic else NEEDS_GPU
+
+
+def count(results: Sequence[Result]) -> str:
+    """How many checks hold, and how many do not count, in words."""
+    measured, by_arithmetic, untestable, waiting = _sorted(results)
+    if not measured and untestable:
+        return f"none of {untestable} checks could come out otherwise"
+    if not measured and by_arithmetic:
+        return f"{sum(by_arithmetic)} of {len(by_arithmetic)} checks hold, by arithmetic"
+    more = {"by arithmetic": len(by_arithmetic), "could not come out otherwise": untestable, "need a GPU": waiting}
+    return f"{sum(measured)} of {len(measured)} checks hold" + "".join(f", {n} more {what}" for what, n in more.items() if n)
 
 
 def judge(claim: Claim, sources: Mapping[str, Source]) -> Finding:
@@ -196,26 +119,9 @@ def judge(claim: Claim, sources: Mapping[str, Source]) -> Finding:
     Raises:
         LedgerError: no such notebook, or a number that is needed was not recorded and is not one that needs a GPU.
     """
-    results = []
-    for check in claim.checks:
-        if check.notebook not in sources:
-            raise LedgerError(f"{check.id}: there is no notebook {check.notebook!r} among {', '.join(sources)}")
-        numbers = sources[check.notebook].numbers
-        if check.gpu and not names_in(check.value) <= set(numbers):
-            results.append(Result(check))
-            continue
-        try:
-            value = evaluate(check.value, numbers)
-            low, high = (evaluate(repr(name), numbers) for name in check.interval) if check.interval else (None, None)
-        except LedgerError as error:
-            raise LedgerError(
-                f"{check.id}, {sources[check.notebook].origin} of {check.notebook}: {error}; "
-                f"rlli run {check.notebook} makes it anew"
-            ) from error
-        holds = check.keeps(value)
-        clear = check.keeps(low) == check.keeps(high) == holds if check.interval else None
-        results.append(Result(check, value, low, high, holds, clear))
-    return Finding(claim, tuple(results), {check.notebook: sources[check.notebook] for check in claim.checks})
+    results = tuple(_result(check, sources) for check in claim.checks)
+    reason = _filled(claim.reason.strip(), claim.id, claim.notebook, sources)
+    return Finding(claim, results, {check.notebook: sources[check.notebook] for check in claim.checks}, reason)
 
 
 def findings(ledger: Ledger, sources: Mapping[str, Source]) -> list[Finding]:
@@ -223,54 +129,82 @@ def findings(ledger: Ledger, sources: Mapping[str, Source]) -> list[Finding]:
     return [judge(claim, sources) for claim in ledger.claims]
 
 
-def committed() -> dict[str, Source]:
-    """What the committed, executed notebooks hold, by name."""
-    found = {}
-    for name in notebooks.names():
-        notebook = runs.read(notebooks.find(name))
-        about = dict(notebook.metadata.get("rlli", {}))
-        parameters = {key: parameter.value for key, parameter in notebooks.parameters_of(notebook).items()}
-        found[name] = Source(
-            name, runs.numbers_of(notebook), about.get("profile", "not run"), runs.seeds_of(parameters), parameters,
-            "committed notebook", about,
-        )  # fmt: skip
-    return found
+def check_titles(ledger: Ledger, sources: Mapping[str, Source], headings: Mapping[str, str]) -> None:
+    """Refuse titles that are not those of the ledger, or that state what the recorded numbers do not.
 
+    Args:
+        headings: the first heading of each notebook, by name.
 
-def latest(profile: str) -> dict[str, Source]:
-    """What the latest runs of `profile` on this machine recorded; where a notebook was not run, what is committed."""
-    found = committed()
-    for name in found:
-        record = runs.read_record(name, profile)
-        if record:
-            about = record | {"peak_memory_mib": round(record["peak_memory_bytes"] / 2**20)}
-            found[name] = Source(
-                name, record["numbers"], profile, record["seeds"], record["parameters"], "latest run", about
-            )  # fmt: skip
-    return found
-
-
-def show(value: float) -> str:
-    """A number as tables have it: three digits, no exponent where it can be helped."""
-    if value == 0 or value == int(value) and abs(value) < 1e6:
-        return str(int(value))
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    Raises:
+        LedgerError: a notebook without an entry, another heading, or a check that fails; all of them are named.
+    """
+    wrong, entries = [], {title.notebook: title for title in ledger.titles}
+    for name in sorted(entries.keys() | headings):
+        if name not in entries or name not in headings:
+            wrong.append(f"{name}: {'no such notebook' if name in entries else 'its title has no entry'}")
+            continue
+        title = entries[name]
+        if headings[name] != title.title:
+            wrong.append(f"{name}: its heading is {headings[name]!r}, its entry {title.title!r}")
+        for result in (_result(check, sources) for check in title.checks):
+            if not result.holds:
+                check = result.check
+                says = check.says or title.title
+                wrong.append(f"{name}: {says!r} needs {check.value} {check.required}, and it is {show(result.value)}")
+    if wrong:
+        raise LedgerError("\n  ".join(["titles that do not fit (data/claims.yaml, titles):", *wrong]))
 
 
 def as_data(found: Sequence[Finding]) -> list[dict]:
-    """The findings as plain data, for `rlli claims --json`."""
+    """The findings as plain data, for claims.json, its pages and `rlli claims --json`."""
     return [
         {
             **{key: value for key, value in asdict(finding.claim).items() if key != "checks"},
+            "reason": finding.reason,
             "verdict": finding.verdict,
+            "symbol": SYMBOLS[finding.verdict],
+            "count": finding.count,
+            "readings": finding.readings,
             "sources": [
-                {"notebook": s.notebook, "origin": s.origin, "profile": s.profile, "seeds": dict(s.seeds)}
+                {
+                    "notebook": s.notebook, "origin": s.origin, "profile": s.profile, "seeds": dict(s.seeds),
+                    "started": str(s.about.get("started", ""))[:10],
+                }
                 for s in finding.sources.values()
             ],
             "checks": [
-                asdict(r.check) | {"measured": r.value, "low": r.low, "high": r.high, "holds": r.holds, "clear": r.clear}
+                asdict(r.check)
+                | {key: getattr(r, key) for key in ("low", "high", "holds", "clear", "untestable", "outcome")}
+                | {"measured": r.value, "required": r.check.required, "compared": r.check.compared}
                 for r in finding.results
             ],
         }
         for finding in found
-    ]
+    ]  # fmt: skip
+
+
+def _result(check: Check, sources: Mapping[str, Source]) -> Result:
+    if check.notebook not in sources:
+        raise LedgerError(f"{check.id}: there is no notebook {check.notebook!r} among {', '.join(sources)}")
+    numbers = numbers_for(check.notebook, sources)
+    if check.gpu and not names_in(check.value) <= set(numbers):
+        return Result(check)
+    try:
+        value = evaluate(check.value, numbers)
+        low, high = (evaluate(repr(name), numbers) for name in check.interval) if check.interval else (None, None)
+    except LedgerError as error:
+        raise LedgerError(
+            f"{check.id}, {sources[check.notebook].origin} of {check.notebook}: {error}; rlli run {check.notebook} makes it anew"
+        ) from error
+    holds = check.keeps(value)
+    clear = check.keeps(low) == check.keeps(high) == holds if check.interval else None
+    why = check.untestable
+    untestable = _filled(why.says, why.id, check.notebook, sources) if why and _result(why, sources).holds else ""
+    return Result(check, value, low, high, holds, clear, untestable)
+
+
+def _filled(text: str, what: str, notebook: str, sources: Mapping[str, Source]) -> str:
+    try:
+        return filled(text, numbers_for(notebook, sources)) if "{" in text else text
+    except LedgerError as error:
+        raise LedgerError(f"{what}: {error}") from error

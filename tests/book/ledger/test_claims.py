@@ -1,5 +1,7 @@
 """The ledger: verdicts of made-up claims, and the real ledger against the committed notebooks."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -22,6 +24,8 @@ def claim(*checks):
 
 HOLDS, FAILS = {"value": "a", "at_least": 1}, {"value": "a", "at_most": 1}
 OPEN = {"value": "clip_score", "at_least": 1, "gpu": True}
+CANNOT = {"untestable": Check("u", "{b:.1f} is all there is", "fig01_sum", "b", at_most=0.5)}
+CAN = {"untestable": Check("u", "{b:.1f} is all there is", "fig01_sum", "b", at_most=0.4)}
 
 
 @pytest.mark.parametrize(
@@ -33,14 +37,43 @@ OPEN = {"value": "clip_score", "at_least": 1, "gpu": True}
         ([OPEN], "needs a GPU", "0 of 0 checks hold, 1 more need a GPU"),
         ([HOLDS, OPEN], "reproduced", "1 of 1 checks hold, 1 more need a GPU"),
         ([FAILS, OPEN], "not reproduced", "0 of 1 checks hold, 1 more need a GPU"),
-        ([HOLDS | {"arithmetic": True}, FAILS], "not reproduced", "1 of 2 checks hold, by arithmetic"),
-        ([HOLDS | {"arithmetic": True}], "reproduced", "1 of 1 checks hold, by arithmetic"),
-        ([HOLDS | {"arithmetic": True}, HOLDS], "reproduced", "2 of 2 checks hold"),
+        ([HOLDS | {"arithmetic": True}, FAILS], "not reproduced", "0 of 1 checks hold, 1 more by arithmetic"),
+        ([HOLDS | {"arithmetic": True}], "by arithmetic only", "1 of 1 checks hold, by arithmetic"),
+        ([FAILS | {"arithmetic": True}], "by arithmetic only", "0 of 1 checks hold, by arithmetic"),
+        ([HOLDS | {"arithmetic": True}, HOLDS], "reproduced", "1 of 1 checks hold, 1 more by arithmetic"),
+        ([HOLDS | CANNOT], "not testable here", "none of 1 checks could come out otherwise"),
+        ([FAILS | CANNOT, HOLDS | {"arithmetic": True}], "not testable here", "none of 1 checks could come out otherwise"),
+        ([FAILS | CANNOT, HOLDS], "reproduced", "1 of 1 checks hold, 1 more could not come out otherwise"),
+        ([FAILS | CAN, HOLDS], "partly", "1 of 2 checks hold"),
     ],
 )
 def test_the_verdict_is_computed_from_the_checks(checks, verdict, count):
     finding = claims.judge(claim(*checks), source())
     assert (finding.verdict, finding.count) == (verdict, count)
+
+
+def test_why_a_check_is_not_testable_is_told_with_its_numbers():
+    cannot, can = claims.judge(claim(FAILS | CANNOT, FAILS | CAN), source()).results
+    assert (cannot.untestable, cannot.outcome, cannot.value) == ("0.5 is all there is", "○ not testable here", 2.0)
+    assert (can.untestable, can.outcome) == ("", "✗ fails")
+
+
+def test_the_verdict_is_that_of_the_reading_which_the_text_supports():
+    checks = [HOLDS | {"reading": "wide"}, FAILS | {"reading": "strict"}, HOLDS]
+    for reading, verdict in (("wide", "reproduced"), ("strict", "partly")):
+        finding = claims.judge(replace(claim(*checks), reading=reading), source())
+        assert finding.verdict == verdict
+        assert [(r["reading"], r["verdict"], r["count"]) for r in finding.readings] == [
+            ("wide", "reproduced", "2 of 2 checks hold"), ("strict", "partly", "1 of 2 checks hold"),
+        ]  # fmt: skip
+
+
+def test_a_reason_is_filled_from_the_numbers_of_its_notebook_and_of_others():
+    both = source() | source({"a": 7.0}, "fig02_sum")
+    told = replace(claim(HOLDS), reason="It has {b:.0%} of {fig02_sum.a:word}.")
+    assert claims.judge(told, both).reason == "It has 50\N{NO-BREAK SPACE}% of seven."
+    with pytest.raises(LedgerError, match=r"C1: no number 'fig02_sum\.a'"):
+        claims.judge(told, source())
 
 
 def test_a_number_that_needs_a_gpu_counts_where_it_was_recorded():
@@ -82,6 +115,7 @@ def test_times_are_not_compared():
 
 
 ENTRY = {"id": "C1", "title": "T", "where": "Fig. 1", "claim": "It is.", "paper": "So.", "notebook": "n", "section": "S"}
+CHECK = {"says": "x", "value": "a", "at_least": 1}
 FIGURE = {"paper": "Fig. 1", "shows": "All", "pages": ["n"]}
 
 
@@ -93,11 +127,16 @@ FIGURE = {"paper": "Fig. 1", "shows": "All", "pages": ["n"]}
         ({"checks": [{"says": "x", "value": "a", "at_lest": 1}]}, "at_lest"),
         ({"checks": [{"says": "x", "value": "a +", "at_least": 1}]}, "no expression"),
         ({"checks": [{"says": "a | b", "value": "a", "at_least": 1}]}, "table"),
-        ({"checks": [{"says": "x", "value": "a", "at_least": 1}], "verdict": "reproduced"}, "verdict"),
+        ({"checks": [CHECK], "verdict": "reproduced"}, "verdict"),
+        ({"checks": [CHECK | {"reading": "wide"}]}, "needs a reading"),
+        ({"checks": [CHECK | {"reading": "wide"}], "reading": "narrow"}, "wide"),
+        ({"checks": [CHECK | {"untestable": {"says": "x", "value": "a"}}]}, "could not fail"),
+        ({"checks": [CHECK], "untestable": {"says": "x", "value": "a +", "at_most": 1}}, "no expression"),
+        ({"checks": [{"says": "x", "value": "-" * 400 + "a", "at_least": 1}]}, "inside one another"),
     ],
 )
 def test_a_faulty_ledger_is_refused(tmp_path, changes, message):
-    text = {"agreement": {"relative": 0.01, "absolute": 0.001}, "claims": [ENTRY | changes], "figures": [FIGURE]}
+    text = {"agreement": {"relative": 0.01, "absolute": 0.001}, "claims": [ENTRY | changes], "titles": [], "figures": [FIGURE]}
     (tmp_path / "claims.yaml").write_text(yaml.safe_dump(text))
     with pytest.raises(LedgerError, match=message):
         claims.read(tmp_path / "claims.yaml")
@@ -111,7 +150,9 @@ def test_ids_and_figures_must_fit(tmp_path):
         ([good], [FIGURE, FIGURE], "Fig. 1 stands there twice"),
         ([good], [FIGURE | {"claims": ["C2"]}], "names C2"),
     ):
-        (tmp_path / "claims.yaml").write_text(yaml.safe_dump({"agreement": agreement, "claims": entries, "figures": figures}))
+        (tmp_path / "claims.yaml").write_text(
+            yaml.safe_dump({"agreement": agreement, "claims": entries, "titles": [], "figures": figures})
+        )
         with pytest.raises(LedgerError, match=message):
             claims.read(tmp_path / "claims.yaml")
 
@@ -151,8 +192,15 @@ def test_as_data_is_whole():
     (data,) = claims.as_data([claims.judge(claim(HOLDS, OPEN), source())])
     assert data["verdict"] == "reproduced" and data["section"] == "Sums"
     (given,) = data["sources"]
-    assert given == {"notebook": "fig01_sum", "origin": "committed notebook", "profile": "smoke", "seeds": {"seeds": 8}}
+    assert given == {
+        "notebook": "fig01_sum",
+        "origin": "committed notebook",
+        "profile": "smoke",
+        "seeds": {"seeds": 8},
+        "started": "",
+    }
     first, second = data["checks"]
     assert (first["value"], first["at_least"], first["measured"], first["holds"]) == ("a", 1, 2.0, True)
-    assert second["measured"] is None and second["holds"] is None
+    assert second["measured"] is None and second["holds"] is None and second["outcome"] == "needs a GPU"
+    assert (first["required"], first["compared"], first["outcome"], data["symbol"]) == ("at least 1", True, "✓ holds", "✓")
     assert Result(claim(OPEN).checks[0]).holds is None
