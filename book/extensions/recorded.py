@@ -43,14 +43,10 @@ def tell_verdicts(app: object, page: str, _template: str, context: dict, _doctre
     """Put the verdicts on a page's claims right under its title: nobody should have to read to the end for them."""
     items = "".join(
         f'<li><a href="{context["pathto"]("book/claims")}#{claim["id"].lower()}">{claim["id"]}</a> {escape(claim["title"])}: '
-        f"<b>{escape(_verdict(claim))}</b></li>"
+        f"<b>{escape(claim['summary'])}</b></li>"
         for claim in app.rlli_claims
         if page == f"notebooks/{claim['notebook']}"
     )
     if items:
         box = f'<ul class="verdicts" aria-label="Claims of the paper that this page measures">{items}</ul>'
         context["body"] = context["body"].replace("</h1>", f"</h1>{box}", 1)
-
-
-def _verdict(claim: dict) -> str:
-    return f"{claim['symbol']} {claim['verdict']} ({claim['count'].replace(' checks hold', '')})"

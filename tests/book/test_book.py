@@ -98,7 +98,7 @@ def site(tmp_path_factory):
         "It loses {rec}`slider.lost_bep_0.06 * 2:.0%` in {rec}`other.lost:word`.\n"
     )
     claims = [
-        {"id": f"C{k}", "title": f"It {what}", "symbol": "✗", "verdict": "not reproduced", "count": f"0 of {k} checks hold", "notebook": page}
+        {"id": f"C{k}", "title": f"It {what}", "summary": f"✗ not reproduced (0 of {k})", "notebook": page}
         for k, what, page in ((1, "slides", "slider"), (2, "glides", "slider"), (3, "rides", "other"))
     ]  # fmt: skip
     numbers = {"slider": {"lost_bep_0.06": 0.125}, "other": {"lost": 3.0}}

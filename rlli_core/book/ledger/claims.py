@@ -77,6 +77,14 @@ class Finding:
             for name, rs in kept.items()
         ]
 
+    @property
+    def summary(self) -> str:
+        """Verdict and count in one line, the other readings beside them."""
+        others = [r for r in self.readings if r["reading"] != self.claim.reading]
+        beside = [f"{r['symbol']} {r['count']} if read as “{r['reading']}”" for r in others]
+        counts = "; ".join([self.count, *beside]).replace(" checks hold", "")
+        return f"{SYMBOLS[self.verdict]} {self.verdict} ({counts})"
+
     def _read_as(self, reading: str) -> list[Result]:
         return [result for result in self.results if result.check.reading in ("", reading)]
 
@@ -146,9 +154,13 @@ def check_titles(ledger: Ledger, sources: Mapping[str, Source], headings: Mappin
         title = entries[name]
         if headings[name] != title.title:
             wrong.append(f"{name}: its heading is {headings[name]!r}, its entry {title.title!r}")
-        for result in (_result(check, sources) for check in title.checks):
+        for check in title.checks:
+            try:
+                result = _result(check, sources)
+            except LedgerError as error:
+                wrong.append(str(error))
+                continue
             if not result.holds:
-                check = result.check
                 says = check.says or title.title
                 wrong.append(f"{name}: {says!r} needs {check.value} {check.required}, and it is {show(result.value)}")
     if wrong:
@@ -164,6 +176,7 @@ def as_data(found: Sequence[Finding]) -> list[dict]:
             "verdict": finding.verdict,
             "symbol": SYMBOLS[finding.verdict],
             "count": finding.count,
+            "summary": finding.summary,
             "readings": finding.readings,
             "sources": [
                 {

@@ -34,10 +34,10 @@ def write(folder: Path, ledger: Ledger, sources: Mapping[str, Source]) -> list[P
     Raises:
         LedgerError: a title that the numbers do not bear out, a page without the two comments. Nothing is written then.
     """
-    check_titles(ledger, sources, titles())
     data = as_json(ledger, sources)
     texts = {NUMBERS: json.dumps(data, indent=1, ensure_ascii=False) + "\n"}
     texts |= {name: filled(folder / name, text) for name, text in generated(ledger, sources, data).items()}
+    check_titles(ledger, sources, titles())
     changed = [folder / name for name, text in texts.items() if not _holds(folder / name, text)]
     for path in changed:
         write_text(path, texts[path.name])
@@ -68,7 +68,6 @@ def rendered(name: str, **values: object) -> str:
         loader=jinja2.PackageLoader(__package__), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"show": show, "link": link, "slug": slug, "time": _time}
-    environment.filters["short"] = lambda count: count.replace(" checks hold", "")
     # verdicts and sliders stay on one line of their narrow columns
     environment.filters["kept"] = lambda text: text.replace(" ", "\N{NO-BREAK SPACE}")
     return environment.get_template(f"{name}.j2").render(values).strip()

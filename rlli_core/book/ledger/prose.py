@@ -142,7 +142,8 @@ def _blocks(text: str) -> Iterator[str]:
         elif fence:
             part()
             fences.append(fence[1])
-            groups[-1][-1].append(fence[3])
+            if re.search(r"[^\W\d]", fence[3]):  # a title, and not the columns of a grid
+                groups[-1][-1].append(fence[3])
             groups[-1].append([])
             options = True
         elif options and _OPTION.match(line):

@@ -66,6 +66,7 @@ def test_the_verdict_is_that_of_the_reading_which_the_text_supports():
         assert [(r["reading"], r["verdict"], r["count"]) for r in finding.readings] == [
             ("wide", "reproduced", "2 of 2 checks hold"), ("strict", "partly", "1 of 2 checks hold"),
         ]  # fmt: skip
+    assert finding.summary == "◐ partly (1 of 2; ✓ 2 of 2 if read as “wide”)"
 
 
 def test_a_reason_is_filled_from_the_numbers_of_its_notebook_and_of_others():

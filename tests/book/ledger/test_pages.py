@@ -26,18 +26,23 @@ def data(ledger, committed):
     return pages.as_json(ledger, committed)
 
 
+@pytest.fixture(scope="module")
+def parts(ledger, committed, data):
+    return pages.generated(ledger, committed, data)
+
+
 @pytest.mark.parametrize("name", ["claims.md", "figure_map.md", "figure_list.md", "status.md"])
-def test_the_committed_pages_are_what_would_be_generated(name, ledger, committed, data):
+def test_the_committed_pages_are_what_would_be_generated(name, parts):
     path = pages.BOOK / name
-    assert path.read_text() == pages.filled(path, pages.generated(ledger, committed, data)[name]), "run `rlli claims --write`"
+    assert path.read_text() == pages.filled(path, parts[name]), "run `rlli claims --write`"
 
 
 def test_the_committed_numbers_are_those_of_the_committed_notebooks(data):
     assert pages.read_numbers(pages.BOOK / "claims.json") == json.loads(json.dumps(data)), "run `rlli claims --write`"
 
 
-def test_the_page_holds_the_numbers_of_every_check(ledger, committed, data):
-    page = pages.generated(ledger, committed, data)["claims.md"]
+def test_the_page_holds_the_numbers_of_every_check(ledger, data, parts):
+    page = parts["claims.md"]
     assert pages.differences(data, data) == []
     rows = {row[0]: row for row in re.findall(r"^\| (C\d+\.\d+) \| .* \| (.*) \| (.*) \| (.*) \|$", page, re.M)}
     checks = [check for claim in data["claims"] for check in claim["checks"]]
@@ -107,8 +112,8 @@ def test_a_claim_with_readings_and_without_a_test_says_so(data):
     assert page.count("There is no room.") == 1 and "Not testable here: There" in page
 
 
-def test_links_lead_to_notebooks_pages_and_headings(ledger, committed, data):
-    for name, text in pages.generated(ledger, committed, data).items():
+def test_links_lead_to_notebooks_pages_and_headings(parts):
+    for name, text in parts.items():
         for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", text):
             if target.endswith(".ipynb"):
                 path = (pages.BOOK / target).resolve()
@@ -120,8 +125,8 @@ def test_links_lead_to_notebooks_pages_and_headings(ledger, committed, data):
                 assert target in ("", "claims.md") and re.fullmatch(r"c\d+", anchor), f"{name}: {target}#{anchor}"
 
 
-def test_every_figure_has_a_page_and_those_with_a_panel_its_slider(ledger, committed, data):
-    rows = pages.generated(ledger, committed, data)["figure_map.md"].splitlines()[2:]
+def test_every_figure_has_a_page_and_those_with_a_panel_its_slider(ledger, parts):
+    rows = parts["figure_map.md"].splitlines()[2:]
     assert len(rows) == 14
     for figure, row in zip(ledger.figures, rows):
         assert f"notebooks/{figure.pages[0]}.ipynb" in row
@@ -130,8 +135,8 @@ def test_every_figure_has_a_page_and_those_with_a_panel_its_slider(ledger, commi
         assert all(f"[{claim}](claims.md#{claim.lower()})" in row for claim in figure.claims)
 
 
-def test_the_list_has_every_figure_once_in_the_order_of_the_contents(ledger, committed, data):
-    rows = pages.generated(ledger, committed, data)["figure_list.md"].splitlines()[2:]
+def test_the_list_has_every_figure_once_in_the_order_of_the_contents(parts):
+    rows = parts["figure_list.md"].splitlines()[2:]
     named = re.findall(r"\{numref\}`([^`]+)`", "\n".join(rows))
     assert len(rows) == len(named) == len(set(named)) > 60
     assert named[0] == "fig-system" and "One round. Solid arrows" in rows[0]
@@ -144,8 +149,8 @@ def test_the_list_has_every_figure_once_in_the_order_of_the_contents(ledger, com
     assert "| [Fig. 8: bit errors](../notebooks/fig08_bit_errors.ipynb) |" in rows[named.index("fig-08-images")]
 
 
-def test_the_status_page_names_every_notebook(ledger, committed, data):
-    text = pages.generated(ledger, committed, data)["status.md"]
+def test_the_status_page_names_every_notebook(parts):
+    text = parts["status.md"]
     assert all(f"notebooks/{name}.ipynb" in text for name in notebooks.names())
 
 

@@ -1,10 +1,16 @@
 """The scanner for typed digits, and the book's notebooks, pages and reasons under it."""
 
+import re
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from rlli_core.book.ledger import prose
+from rlli_core.book.ledger import claims, pages, prose
+from rlli_core.book.ledger.entries import LEDGER
+from rlli_core.book.ledger.expressions import written
+from rlli_core.book.ledger.sources import numbers_for
+from rlli_core.book.runner import notebooks
 
 
 def digits(text, **given):
@@ -92,3 +98,22 @@ def test_the_generated_part_of_a_page_is_left_out(tmp_path, capsys):
 def test_reasons_are_read(tmp_path):
     (tmp_path / "claims.yaml").write_text("claims:\n- {id: C1, reason: 'Up {a:.2f} at 3 %.'}\n- {id: C2}\n")
     assert [(f.file, f.digits) for f in prose.in_file(tmp_path / "claims.yaml")] == [("C1", "3 %")]
+
+
+@pytest.mark.parametrize("name", notebooks.names())
+def test_no_notebook_has_a_result_typed_into_its_prose(name):
+    assert [*map(str, prose.in_file(notebooks.find(name)))] == [], f"say it, or mark what is given with {prose.GIVEN}"
+
+
+@pytest.mark.parametrize("path", [*sorted(pages.BOOK.glob("*.md")), LEDGER], ids=lambda path: path.name)
+def test_no_page_has_a_result_typed_into_its_prose(path):
+    assert [*map(str, prose.in_file(path))] == [], (
+        f"take it from the ledger by the role rec, or mark what is given with {prose.GIVEN}"
+    )
+
+
+@pytest.mark.parametrize("path", sorted(pages.BOOK.glob("*.md")), ids=lambda path: path.name)
+def test_every_number_that_a_page_takes_from_the_ledger_is_there(path):
+    numbers = numbers_for("", claims.committed())
+    for field in re.findall(r"\{rec\}`([^`]+)`", path.read_text()):
+        written(" ".join(field.split()), numbers)  # raises where it is not
