@@ -162,7 +162,8 @@ def check_titles(ledger: Ledger, sources: Mapping[str, Source], headings: Mappin
                 continue
             if not result.holds:
                 says = check.says or title.title
-                wrong.append(f"{name}: {says!r} needs {check.value} {check.required}, and it is {show(result.value)}")
+                measured = "not recorded" if result.value is None else show(result.value)
+                wrong.append(f"{name}: {says!r} needs {check.value} {check.required}, and it is {measured}")
     if wrong:
         raise LedgerError("\n  ".join(["titles that do not fit (data/claims.yaml, titles):", *wrong]))
 
@@ -202,15 +203,17 @@ def _result(check: Check, sources: Mapping[str, Source]) -> Result:
     numbers = numbers_for(check.notebook, sources)
     if check.gpu and not names_in(check.value) <= set(numbers):
         return Result(check)
+    low = high = clear = None
     try:
         value = evaluate(check.value, numbers)
-        low, high = (evaluate(repr(name), numbers) for name in check.interval) if check.interval else (None, None)
+        holds = check.keeps(value)
+        if check.interval:
+            low, high = (evaluate(repr(name), numbers) for name in check.interval)
+            clear = check.keeps(low) == check.keeps(high) == holds
     except LedgerError as error:
         raise LedgerError(
             f"{check.id}, {sources[check.notebook].origin} of {check.notebook}: {error}; rlli run {check.notebook} makes it anew"
         ) from error
-    holds = check.keeps(value)
-    clear = check.keeps(low) == check.keeps(high) == holds if check.interval else None
     why = check.untestable
     untestable = _filled(why.says, why.id, check.notebook, sources) if why and _result(why, sources).holds else ""
     return Result(check, value, low, high, holds, clear, untestable)

@@ -33,9 +33,8 @@ class Check:
     @property
     def required(self) -> str:
         """The limits in words."""
-        if self.at_least is not None and self.at_most is not None:
-            return f"{show(self.at_least)} to {show(self.at_most)}"
-        return f"at least {show(self.at_least)}" if self.at_least is not None else f"at most {show(self.at_most)}"
+        low, high = (None if limit is None else show(limit) for limit in (self.at_least, self.at_most))
+        return f"{low} to {high}" if low and high else f"at least {low}" if low else f"at most {high}"
 
     @property
     def compared(self) -> bool:

@@ -4,7 +4,7 @@ import ast
 import math
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ...errors import LedgerError
 
@@ -12,7 +12,7 @@ LONGEST, DEEPEST = 500, 50
 """An expression's most characters, and the most operations inside one another."""
 
 _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
-_FUNCTIONS = {"min": min, "max": max, "abs": abs}
+_FUNCTIONS: dict[str, Callable[..., float]] = {"min": min, "max": max, "abs": abs}
 # A name in an expression: in quotes, or a word that may have dots in it, as in ssim_bep_0.03.
 _NAME = re.compile(r"'([^']*)'|\b([A-Za-z_][\w.]*)")
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -89,7 +89,7 @@ def _tree(expression: str) -> ast.expr:
         tree = ast.parse(quoted, mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise LedgerError(f"{expression!r} is no expression over recorded numbers") from error
-    level = [tree]
+    level: list[ast.AST] = [tree]
     for _ in range(DEEPEST):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
     if level:

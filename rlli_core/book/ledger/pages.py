@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import yaml
@@ -194,7 +195,7 @@ def _holds(path: Path, text: str) -> bool:
     return path.is_file() and path.read_text() == text
 
 
-def _rounded(value: object) -> object:
+def _rounded(value: Any) -> Any:
     """Plain data with six digits of each number, which is more than any page shows and survives another machine."""
     if isinstance(value, Mapping):
         return {key: _rounded(item) for key, item in value.items()}

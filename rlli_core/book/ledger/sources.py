@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..runner import notebooks, runs
 
@@ -16,7 +17,7 @@ class Source:
     seeds: Mapping[str, object]
     parameters: Mapping[str, object]
     origin: str
-    about: Mapping[str, object] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def committed() -> dict[str, Source]:

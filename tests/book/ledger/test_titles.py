@@ -10,6 +10,7 @@ from rlli_core.book.ledger.sources import titles
 from rlli_core.errors import LedgerError
 
 WON = Check("won, title", "It won", "won", "a - lost.b", at_least=1)
+ENTRIES = (Title("won", "It won", (WON,)), Title("lost", "On losing", topic=True))
 WORDS = 10
 
 
@@ -17,7 +18,7 @@ def sources(**numbers):
     return {name: Source(name, found, "smoke", {}, {}, "committed notebook") for name, found in numbers.items()}
 
 
-def checked(a=3.0, heading="It won", entries=(Title("won", "It won", (WON,)), Title("lost", "On losing", topic=True))):
+def checked(a=3.0, heading="It won", entries=ENTRIES):
     ledger = Ledger((), tuple(entries), (), 0.01, 0.001)
     check_titles(ledger, sources(won={"a": a}, lost={"b": 1.0}), {"won": heading, "lost": "On losing"})
 
