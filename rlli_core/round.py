@@ -1,18 +1,19 @@
 """One round of the service, one call an arrow: the map of the package.
 
 prompt -> server denoises t0 shared steps -> latent becomes bits -> bits flip on a fading link -> each device denoises
-t_k steps towards its own prompt -> image -> a persona agent scores it.
+t_k steps towards its own prompt -> image -> a persona agent scores it. Whoever runs a round walks this road: the notebooks,
+the explorer and the atlas behind its page, and the live QoE that allocators learn from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from .errors import InvalidArgument
+from .errors import InvalidArgument, check_integer
 from .records import Handoff, SplitPlan
 
 if TYPE_CHECKING:
@@ -26,11 +27,33 @@ STEP_ENERGY_MWH = (1.0, 2.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Round:
-    """Everything one round made: the server's hand-off, and for each device what it received, its image and the score."""
+class Stage:
+    """What came out of one stage of a round.
 
-    sent: Handoff
-    received: tuple[Handoff, ...]
+    Attributes:
+        name: "sent", "received", "image" or "score".
+        device: counted from 0; None for the server's hand-off.
+        result: a `Handoff`, an image or a `Score`; None where nothing was sent.
+    """
+
+    name: str
+    device: int | None
+    result: Handoff | Image.Image | Score | None
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """Everything one round made.
+
+    Attributes:
+        sent: the server's hand-off; None where nothing was shared.
+        received: what each device received; None where nothing was sent to it.
+        images: one a device.
+        scores: one a device; none where nobody was asked.
+    """
+
+    sent: Handoff | None
+    received: tuple[Handoff | None, ...]
     images: tuple[Image.Image, ...]
     scores: tuple[Score, ...]
 
@@ -38,41 +61,87 @@ class Round:
 def serve(
     chain: SplitDiffusion,
     links: Sequence[Link],
-    agent: PersonaAgent,
+    agent: PersonaAgent | None,
     server_prompt: str,
     device_prompts: Sequence[str],
     personas: Sequence[Persona],
     plan: SplitPlan,
-    powers_w: Sequence[float],
+    powers_w: Sequence[float | None] | None,
     seed: int,
-    gains: Sequence[float] | None = None,
+    gains: Sequence[float | None] | None = None,
+    *,
+    beps: Sequence[float | None] | None = None,
+    flip_seeds: Sequence[int] | None = None,
+    batch_size: int = 1,
+    on_stage: Callable[[Stage], None] | None = None,
 ) -> Round:
     """Serve one group of users with similar prompts, Algorithm 1.
 
+    With t0 = 0 nothing is shared and nothing sent: every device denoises its own noise, that of `seed`, in the uncut chain
+    of its t_k steps. So does a user who stays out of a round that shares; the server then plans for the others alone.
+
     Args:
         links: one a device.
-        agent: plays each user in turn.
+        agent: plays each user in turn; None asks nobody.
         device_prompts: one a device, as many as the plan has device steps.
-        personas: one a device, the user's.
-        powers_w: transmit power P_k of each device's packet in watts.
-        seed: of the initial noise; device k's bit flips take seed + k.
+        personas: one a device, the user's; not looked at without an agent.
+        powers_w: transmit power P_k of each device's packet in watts; None for a user who stays out, to whom nothing is sent
+            (0 W sends a packet that arrives as chance has it). Instead of `beps`.
+        seed: of the initial noise.
         gains: fading power gain of each device's channel during its packet; None averages over the fading.
+        beps: instead of `powers_w`, the bit error probability of each device's packet; None for a user who stays out.
+        flip_seeds: of each device's bit flips; by default seed + k for device k.
+        batch_size: devices served at a time, which the denoiser takes together where they walk the same steps. 1 gives the
+            numbers of the single calls exactly, more up to the rounding of larger batches.
+        on_stage: called after each stage with a `Stage`, before the next one starts: sent; for each batch of devices what was
+            received, then the images; at the end the scores. What it raises ends the round, and so does what
+            `chain.on_step` raises between two denoising steps; a later round is not affected.
 
     Raises:
-        InvalidArgument: unequal numbers of devices.
+        InvalidArgument: unequal numbers of devices, neither or both of powers and BEPs, no step for a device that is alone, or
+            as the single calls.
     """
+    if (powers_w is None) == (beps is None):
+        raise InvalidArgument("powers_w, beps", (powers_w, beps), "given one at a time: exactly one of the two")
+    seed, levels = check_integer("seed", seed, 0), powers_w if beps is None else beps
+    seeds = [seed + k for k in range(len(links))] if flip_seeds is None else list(flip_seeds)
     gains = [None] * len(links) if gains is None else list(gains)
-    counts = {len(links), len(device_prompts), len(personas), len(plan.steps_per_device), len(powers_w), len(gains)}
+    steps = plan.steps_per_device
+    counts = {len(one) for one in (links, device_prompts, steps, levels, seeds, gains)}
+    counts |= set() if agent is None else {len(personas)}
     if len(counts) != 1:
         raise InvalidArgument(
-            "devices", sorted(counts), "one number: a link, prompt, persona, step count, power, gain a device"
+            "devices", sorted(counts), "one number: a link, prompt, persona, step count, power or BEP, seed, gain a device"
         )
-    sent = chain.server_denoise(server_prompt, plan, seed)
-    received = tuple(
-        link.transmit(sent, power_w=power, gain=gain, seed=seed + k)
-        for k, (link, power, gain) in enumerate(zip(links, powers_w, gains))
-    )
-    images = tuple(
-        chain.device_denoise(got, prompt, plan, device=k) for k, (got, prompt) in enumerate(zip(received, device_prompts))
-    )
-    return Round(sent, received, images, tuple(agent.scores(images, personas, device_prompts)))
+    tell = on_stage or (lambda stage: None)
+
+    shares = [plan.shared_steps > 0 and level is not None for level in levels]
+    plans = [SplitPlan(plan.shared_steps if shared else 0, count) for shared, count in zip(shares, steps)]
+    sent = None
+    if any(shares):
+        others = plan if all(shares) else SplitPlan(plan.shared_steps, [count for k, count in enumerate(steps) if shares[k]])
+        sent = chain.server_denoise(server_prompt, others, seed)
+    tell(Stage("sent", None, sent))
+
+    received: list[Handoff | None] = []
+    images: list[Image.Image] = []
+    kind = "power_w" if beps is None else "bep"
+    for start in range(0, len(links), check_integer("batch_size", batch_size, 1)):
+        batch = range(len(links))[start : start + batch_size]
+        for k in batch:
+            how = {kind: levels[k], "gain": gains[k], "seed": seeds[k]}
+            received.append(links[k].transmit(sent, **how) if shares[k] else None)
+            tell(Stage("received", k, received[k]))
+        images += chain.device_denoises(
+            [received[k] or chain.server_denoise(device_prompts[k], plans[k], seed) for k in batch],  # alone: its own noise
+            [device_prompts[k] for k in batch],
+            [plans[k] for k in batch],
+            batch_size=batch_size,
+        )
+        for k in batch:
+            tell(Stage("image", k, images[k]))
+
+    scores = () if agent is None else tuple(agent.scores(images, personas, device_prompts))
+    for k, score in enumerate(scores):
+        tell(Stage("score", k, score))
+    return Round(sent, tuple(received), tuple(images), scores)

@@ -46,13 +46,9 @@ class LiveQoE:
     def _serve(self, state: States, allocation: Allocation, i: int) -> list[float]:
         prompts = [self.prompts[p] for p in state.prompts[0]]
         people = [Persona.of(traits) for traits in state.personas[0]]
-        shared, steps = int(allocation.shared_steps[i]), tuple(map(int, allocation.device_steps[i]))
-        if shared:
-            plan, powers = SplitPlan(shared, steps), allocation.power_w[i].tolist()
-            links = [self.link] * len(prompts)
-            seed, gains = self.seed + i, state.gains[0].tolist()
-            scores = serve(self.chain, links, self.agent, prompts[0], prompts, people, plan, powers, seed, gains).scores
-        else:
-            images = [self.chain.generate(prompt, t, self.seed + i) for prompt, t in zip(prompts, steps)]
-            scores = self.agent.scores(images, people, prompts)
-        return [score.value for score in scores]
+        plan = SplitPlan(int(allocation.shared_steps[i]), tuple(map(int, allocation.device_steps[i])))
+        made = serve(
+            self.chain, [self.link] * len(prompts), self.agent, prompts[0], prompts, people, plan,
+            allocation.power_w[i].tolist(), self.seed + i, state.gains[0].tolist(),
+        )  # fmt: skip
+        return [score.value for score in made.scores]

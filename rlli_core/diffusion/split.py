@@ -15,7 +15,7 @@ from ..records import Handoff, SplitPlan
 from .checks import check_handoff, check_list, check_output, check_plan, check_prompt, check_prompts, check_seed, check_seeds
 from .denoiser import Denoiser
 from .loading import EMBEDDED, check_pipeline, load_pipeline
-from .schedule import device_steps, grid_steps, handoff_timestep, memoryless, server_steps
+from .schedule import Step, device_steps, grid_steps, handoff_timestep, memoryless, server_steps
 from .sweep import Run, SweepResult, run_sweep
 
 GUIDANCE_SCALE = 7.5  # diffusers' default
@@ -142,14 +142,45 @@ class SplitDiffusion:
             InvalidArgument: an argument of a wrong type, shape or range, a latent that is not finite, a plan or a
                 schedule other than the server's, or more steps than are left.
         """
-        plan = check_handoff(handoff, plan, self.scheduler, self.denoiser.latent_shape)
-        count = plan.steps_per_device[check_integer("device", device, 0, len(plan.steps_per_device) - 1)]
-        steps, guidance = device_steps(self.scheduler, handoff.plan, count), self._guidance(guidance_scale)
-        prompt, output_type = check_prompt(prompt), check_output(output_type)
-        with self.denoiser.computing():
-            latent = self.denoiser.walk(self.denoiser.place(handoff.latent), [prompt], steps, guidance)
-            made = self.denoiser.finish(latent, output_type)
+        made = self.device_denoises([handoff], [prompt], [plan], [device], guidance_scale, output_type)
         return made if output_type == "latent" else made[0]
+
+    def device_denoises(
+        self,
+        handoffs: Sequence[Handoff],
+        prompts: Sequence[str],
+        plans: Sequence[SplitPlan | None] | None = None,
+        devices: Sequence[int] | None = None,
+        guidance_scale: float | None = None,
+        output_type: str = "pil",
+        batch_size: int = 8,
+    ) -> list[Image.Image] | torch.Tensor:
+        """Run `device_denoise` on many hand-offs; those that walk the same steps together, `batch_size` at a time.
+
+        Args:
+            plans, devices: one a hand-off; by default the plan of each hand-off, and device 0.
+
+        Returns:
+            The images; or the latents z_0, shape (B, C, h, w), float32 on the CPU.
+        """
+        handoffs, guidance, output_type = list(handoffs), self._guidance(guidance_scale), check_output(output_type)
+        plans = [None] * len(handoffs) if plans is None else plans
+        devices = [0] * len(handoffs) if devices is None else devices
+        if len(handoffs) == 0 or {len(prompts), len(plans), len(devices)} != {len(handoffs)}:
+            raise InvalidArgument("handoffs", len(handoffs), "one or more, as many as the prompts, plans and devices")
+        prompts = [check_prompt(prompt) for prompt in prompts]
+        walks: dict[tuple[Step, ...], list[int]] = {}
+        for i, one in enumerate(zip(handoffs, plans, devices)):
+            walks.setdefault(self._device_steps(*one), []).append(i)
+        made: dict[int, Image.Image | torch.Tensor] = {}
+        with self.denoiser.computing():
+            for steps, members in walks.items():
+                for some in (members[batch] for batch in _batches(len(members), batch_size)):
+                    latents = self.denoiser.place(torch.cat([handoffs[i].latent for i in some]))
+                    latents = self.denoiser.walk(latents, [prompts[i] for i in some], steps, guidance)
+                    made |= zip(some, self.denoiser.finish(latents, output_type))
+        ordered = [made[i] for i in range(len(handoffs))]
+        return torch.stack(ordered) if output_type == "latent" else ordered
 
     def generate(
         self, prompt: str, steps: int, seed: int, guidance_scale: float | None = None, output_type: str = "pil"
@@ -285,6 +316,12 @@ class SplitDiffusion:
         runs = [Run(server_prompt, *combination) for combination in grid]
         guidance, batch_size = self._guidance(guidance_scale), check_integer("batch_size", batch_size, 1)
         return run_sweep(self.denoiser, runs, link, guidance, check_output(output_type), batch_size, progress)
+
+    def _device_steps(self, handoff: Handoff, plan: SplitPlan | None, device: int) -> tuple[Step, ...]:
+        """Check one hand-off and return the steps that the device walks from it."""
+        plan = check_handoff(handoff, plan, self.scheduler, self.denoiser.latent_shape)
+        count = plan.steps_per_device[check_integer("device", device, 0, len(plan.steps_per_device) - 1)]
+        return device_steps(self.scheduler, handoff.plan, count)
 
     def _guidance(self, guidance_scale: float | None) -> float:
         return self.guidance_scale if guidance_scale is None else check_number("guidance_scale", guidance_scale, 0)

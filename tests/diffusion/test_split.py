@@ -146,6 +146,45 @@ def test_a_batch_gives_what_single_calls_give(chain):
     torch.testing.assert_close(walked, single, atol=2e-5, rtol=1e-5)
 
 
+def test_many_handoffs_give_what_single_calls_give(chain):
+    """Of several servers, plans and lengths, in the order in which they were given."""
+    first, second = (chain.server_denoise(CAT, SplitPlan(2, (3, 6)), seed=seed) for seed in (7, 8))
+    alone, complete = chain.server_denoise(CAT, SplitPlan(0, 3), seed=9), chain.server_denoise(DOG, SplitPlan(3, 0), seed=9)
+    handoffs, prompts = [first, second, alone, complete, first, second], [DOG, CAT, "", DOG, CAT, DOG]
+    plans, devices = [None, SplitPlan(2, (1, 3)), SplitPlan(0, 5), None, None, None], [0, 1, 0, 0, 1, 0]
+    singles = [chain.device_denoise(*one, output_type="latent") for one in zip(handoffs, prompts, plans, devices)]
+    exact = chain.device_denoises(handoffs, prompts, plans, devices, output_type="latent", batch_size=1)
+    assert torch.equal(exact, torch.cat(singles))
+    batches = visited(chain, lambda: chain.device_denoises(handoffs, prompts, plans, devices, guidance_scale=1.0))
+    assert sorted(count for _, count in batches) == [1] * (5 + 6) + [3] * 3  # three walk the same three steps
+    batch = chain.device_denoises(handoffs, prompts, plans, devices, output_type="latent")
+    torch.testing.assert_close(batch, torch.cat(singles), atol=2e-5, rtol=1e-5)
+    images = chain.device_denoises(handoffs, prompts, plans, devices, batch_size=1)
+    assert [i.tobytes() for i in images] == [
+        chain.device_denoise(*one).tobytes() for one in zip(handoffs, prompts, plans, devices)
+    ]
+    assert torch.equal(chain.device_denoises([first], [DOG], output_type="latent"), singles[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"handoffs": []}, "handoffs=0"),
+        ({"prompts": [CAT]}, "handoffs=2"),
+        ({"plans": [None]}, "handoffs=2"),
+        ({"devices": [0, 1]}, "device=1"),
+        ({"prompts": [CAT, 3]}, "prompt=3"),
+        ({"batch_size": 0}, "batch_size=0"),
+    ],
+)
+def test_lists_that_do_not_fit_are_refused_before_any_work(chain, arguments, match):
+    sent = chain.server_denoise(CAT, SplitPlan(2, 2), seed=7)
+    before = chain.denoiser_calls
+    with pytest.raises(InvalidArgument, match=match):
+        chain.device_denoises(**{"handoffs": [sent, sent], "prompts": [CAT, DOG]} | arguments)
+    assert chain.denoiser_calls == before
+
+
 def test_an_empty_prompt_is_no_condition_and_a_long_one_is_cut_off(chain):
     unguided, guided = (chain.generate("", 4, 7, g, output_type="latent") for g in (1.0, 9.0))
     torch.testing.assert_close(guided, unguided, atol=1e-4, rtol=1e-4)

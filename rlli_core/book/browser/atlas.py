@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -23,13 +24,13 @@ from ...allocation import Policy, Service, ServiceConfig, TableQoE, optimum
 from ...allocation.prompts import groups
 from ...allocation.states import States
 from ...channel import Link
-from ...diffusion.schedule import device_steps
 from ...diffusion.split import SplitDiffusion
 from ...errors import ModelNotFound
 from ...files import DATA, WORK, provenance, write_json, write_text
 from ...qoe.agent import PersonaAgent
 from ...qoe.persona import Persona, people
 from ...records import SplitPlan
+from ...round import Round, serve
 
 ATLAS = DATA / "results" / "atlas"
 GROUPS = (0, 9, 11)  # of allocation.table.groups(): the paper's bush, a beach, a table
@@ -38,6 +39,7 @@ DEVICE_STEPS = (2, 4, 6, 8)
 BEPS = (0.0, 0.01, 0.03, 0.06, 0.1, 0.15)
 GAINS_DB = (-6.0, 0.0, 3.0)  # of the channels of both users
 SEED = 0
+LEAST_BEP = 1e-5  # the panel shows the power of this where no errors are asked for
 SIDE, QUALITY = 128, 72  # pixels of a picture; of WebP
 
 
@@ -53,32 +55,51 @@ def beps(shared_steps: int) -> tuple[float, ...]:
     return BEPS if shared_steps else BEPS[:1]
 
 
-def draw(chain: SplitDiffusion, agent: PersonaAgent, server: str, prompt: str, shared: int) -> tuple[list, np.ndarray]:
-    """Pictures (rows of columns) of one device that wants `prompt`, and everybody's scores of them, (rows, columns, people)."""
-    link, who, rows = Link(), [Persona.named(name) for name in people()], []
-    for longest, steps in plans(shared):
-        plan = SplitPlan(shared, longest)
-        sent = chain.server_denoise(server, plan, SEED)
-        got = [link.transmit(sent, bep=bep, seed=SEED) for bep in BEPS] if shared else [sent]
-        walk = device_steps(chain.scheduler, plan, steps)
-        with chain.denoiser.computing():
-            latents = chain.denoiser.place(torch.cat([one.latent for one in got]))
-            rows.append(
-                chain.denoiser.finish(chain.denoiser.walk(latents, [prompt] * len(got), walk, chain.guidance_scale), "pil")
+def rounds(chain: SplitDiffusion, server: str, prompt: str, shared: int) -> list[Round]:
+    """Rounds whose devices all want `prompt`, one for each length of the longest chain, with a device for each place of its rows.
+
+    All devices get the same bit flips, so that along a row nothing differs but how many there are.
+    """
+    made = []
+    for longest in DEVICE_STEPS if shared else DEVICE_STEPS[-1:]:
+        places = list(product([t for t in DEVICE_STEPS if t <= longest], beps(shared)))
+        many, plan = len(places), SplitPlan(shared, [t for t, _ in places])
+        made.append(
+            serve(
+                chain, [Link()] * many, None, server, [prompt] * many, (), plan, None, SEED, beps=[bep for _, bep in places],
+                flip_seeds=[SEED] * many, batch_size=len(beps(shared)),
             )
-    images = sum(rows, [])
-    values = [score.value for score in agent.scores([i for i in images for _ in who], who * len(images), prompt)]
-    return rows, np.reshape(values, (len(rows), -1, len(who)))
+        )  # fmt: skip
+    return made
 
 
-def stages(chain: SplitDiffusion, server: str, shared: int) -> list:
+def pictures(made: Sequence[Round], shared: int) -> list[list]:
+    """The devices' pictures, a row for each of `plans` and a column for each of `beps`."""
+    images, columns = sum((one.images for one in made), ()), len(beps(shared))
+    return [list(images[i : i + columns]) for i in range(0, len(images), columns)]
+
+
+def stages(chain: SplitDiffusion, made: Sequence[Round]) -> list[list]:
     """The latent decoded where it stands, a row for each length of the longest chain: as sent, then received at each BEP."""
-    rows = []
-    for longest in DEVICE_STEPS:
-        sent = chain.server_denoise(server, SplitPlan(shared, longest), SEED)
-        got = [sent, *(Link().transmit(sent, bep=bep, seed=SEED) for bep in BEPS[1:])]
-        rows.append(chain.decode(torch.cat([one.latent for one in got])))
-    return rows
+    return [chain.decode(torch.cat([one.latent for one in (r.sent, *r.received[1 : len(BEPS)])])) for r in made]
+
+
+def opinions(agent: PersonaAgent, rows: Sequence[Sequence], prompt: str) -> np.ndarray:
+    """Everybody's scores of the pictures, (rows, columns, people)."""
+    who, images = [Persona.named(name) for name in people()], [image for row in rows for image in row]
+    values = [score.value for score in agent.scores([i for i in images for _ in who], who * len(images), prompt)]
+    return np.reshape(values, (len(rows), -1, len(who)))
+
+
+def bep_by_power(link: Link) -> list[list[float]]:
+    """What the panel knows of a link: pairs of received power (transmit power times channel gain, in watts) and BEP.
+
+    Powers rise from 0 and BEPs fall from 0.5 to `LEAST_BEP`, evenly on a logarithmic scale. With the logarithm of the BEP
+    interpolated linearly between two pairs, powers are right to 0.3 % at BEPs up to 0.3, and BEPs to 2 %, for every modulation.
+    """
+    levels = np.geomspace(0.5, LEAST_BEP, 129)
+    powers = [0.0, *(link.power_for_bep(float(bep), gain=1.0) for bep in levels[1:])]
+    return [[float(f"{power:.6g}"), float(f"{bep:.6g}")] for power, bep in zip(powers, levels)]
 
 
 def choices(group: tuple[str, ...]) -> dict[str, dict[str, list]]:
@@ -171,12 +192,14 @@ def gather(folder: Path) -> None:
     chain, agent, made_of = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded"), groups()
     for number, shared in tqdm(list(product(GROUPS, SHARED_STEPS)), desc="atlas", unit="sheets"):
         group = made_of[number]
-        if shared and not (path := folder / f"{number}-sent-{shared}.webp").exists():
-            write_sheet(stages(chain, group[0], shared), path)
         for place, prompt in enumerate(group):
             if not (marks := folder / f"{number}-{place}-{shared}.json").exists():
-                rows, values = draw(chain, agent, group[0], prompt, shared)
+                made = rounds(chain, group[0], prompt, shared)
+                rows = pictures(made, shared)
+                if shared and place == 0:  # whatever the devices want, they are sent the same
+                    write_sheet(stages(chain, made), folder / f"{number}-sent-{shared}.webp")
                 write_sheet(rows, folder / f"{number}-{place}-{shared}.webp")
+                values = opinions(agent, rows, prompt)
                 write_json(marks, {"scores": (1000 * values).round().astype(int).tolist()})
 
 
@@ -189,6 +212,7 @@ def assemble(folder: Path, output: Path = ATLAS) -> None:
         found.append({"number": number, "prompts": made_of[number], "scores": scores} | choices(made_of[number]))
     about = {"shared_steps": SHARED_STEPS, "device_steps": DEVICE_STEPS, "beps": BEPS, "gains_db": GAINS_DB, "seed": SEED}
     about |= {"side": SIDE, "people": list(people()), "plans": {shared: plans(shared) for shared in SHARED_STEPS}}
+    about["bep_by_power"] = bep_by_power(ServiceConfig().link)
     output.mkdir(parents=True, exist_ok=True)
     for sheet in folder.glob("*.webp"):
         shutil.copy(sheet, output)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import io
-import math
+from collections.abc import Sequence
 
-import numpy as np
+import torch
 import traitlets
 from PIL import Image
 
 from ...allocation import Policy, Service, ServiceConfig, TableQoE, optimum
 from ...allocation.prompts import groups
-from ...channel import Link
+from ...channel import Link, encode
 from ...diffusion.split import SplitDiffusion
-from ...errors import InvalidArgument
+from ...errors import InvalidArgument, check_integer
 from ...qoe.agent import PersonaAgent
 from ...qoe.persona import Persona, people
-from ...records import Handoff, SplitPlan
+from ...records import SplitPlan
+from ...round import Stage, serve
 from ..browser import atlas
+from .messages import Choice, Config, Picture, State, User
 from .widget import STYLE, Answering, module
 
 BEPS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3)
-START = {"group": 0, "wants": [0, 1], "shared": 3, "steps": [4, 8], "beps": [0.03, 0.03]}
+START = {"group": 0, "wants": (0, 1), "shared_steps": 3, "device_steps": (4, 8), "beps": (0.03, 0.03)}
 
 
 class Explorer(Answering):
@@ -33,11 +35,11 @@ class Explorer(Answering):
         chain, agent: who makes and who scores the pictures; by default the embedded ones.
         link: to both devices.
         policy: for two users, beside the optimum; by default the one that ships.
-        start: where the sliders stand at first, a part of `START`: number of the group, and of each device's prompt in it; t0;
+        start: where the controls stand at first, a part of `START`: number of the group, and of each device's prompt in it; t0;
             and for each device t_k and bit error probability.
 
     Raises:
-        InvalidArgument: `start` names something else.
+        InvalidArgument: `start` names something else, or a group or prompt that there is not.
     """
 
     _esm = module("common", "sources", "explorer")
@@ -61,80 +63,95 @@ class Explorer(Answering):
         self.link = link or Link()
         self.service = policy.service if policy else Service(ServiceConfig(users=2, link=self.link), TableQoE.load())
         self.policy = policy or Policy.from_pretrained("g-ddpg-2-users", self.service)
-        c, made_of = self.service.config, groups()
-        bits = math.prod(self.chain.denoiser.latent_shape) * self.link.bits
-        super().__init__(
-            config={
-                "groups": [list(made_of[number]) for number in atlas.GROUPS], "people": list(people()), "beps": list(BEPS),
-                "gainsDb": list(atlas.GAINS_DB), "seed": atlas.SEED, "start": START | (start or {}), "maxShared": c.max_shared_steps,
-                "maxDevice": c.max_device_steps, "serverStep": c.server_step_energy, "powerWeight": c.power_weight,
-                "serverBudget": c.server_budget, "maxPower": c.max_power_w, "snrPerWatt": float(self.link.mean_snr(1.0)),
-                "airtime": bits / self.link.bit_rate_bps,
-            }
+        c, made_of = self.service.config, [groups()[number] for number in atlas.GROUPS]
+        blank = encode(
+            torch.zeros(self.chain.denoiser.latent_shape), bits=self.link.bits, number_format=self.link.number_format
+        )
+        config = Config(
+            groups=tuple(made_of), people=tuple(people()), beps=BEPS, gains_db=atlas.GAINS_DB,
+            max_shared_steps=c.max_shared_steps, max_device_steps=c.max_device_steps, start=_start(made_of, **START | (start or {})),
+            server_step_energy=c.server_step_energy, power_weight=c.power_weight, server_budget=c.server_budget,
+            airtime_s=blank.payload_bits / self.link.bit_rate_bps, bep_by_power=atlas.bep_by_power(self.link),
         )  # fmt: skip
+        super().__init__(config=config.told())
 
     def _respond(self, number: int, content: dict) -> object:
-        if content["kind"] == "run":
-            return self._run(number, content["state"])
-        return self.choice(content["who"], content["state"])
+        state = State.of(content["state"])
+        return self._run(number, state) if content["kind"] == "run" else self.choice(content["who"], state).told()
 
-    def _run(self, number: int, state: dict) -> str:
-        shared, seed, users = state["shared"], state["seed"], state["users"]
-        plan = SplitPlan(shared, tuple(user["steps"] for user in users))
-        total, done, before = shared + sum(plan.steps_per_device), 0, self.chain.on_step
+    def _run(self, number: int, state: State) -> str:
+        plan = SplitPlan(state.shared_steps, tuple(user.device_steps for user in state.users))
+        total, done, before = plan.shared_steps + sum(plan.steps_per_device), 0, self.chain.on_step
 
-        def hook(_timestep: int, _latents: int) -> None:
+        def on_step(_timestep: int, _latents: int) -> None:
             nonlocal done
             done += 1
             self._check(number)
             self.send({"id": number, "kind": "progress", "value": done / total})
 
-        def show(place: str, image: Image.Image | None, **more: dict) -> None:
+        def show(stage: str, device: int | None, image: Image.Image | None, judges: list[str]) -> None:
+            scores = self._scores(image, judges, state.users[device].prompt) if judges else {}
             self._check(number)
             buffer = io.BytesIO()
             if image is not None:
                 image.save(buffer, "png")
-            self.send(
-                {"id": number, "kind": "picture", "place": place} | more, [buffer.getvalue()] if image is not None else []
-            )
+            told = Picture(stage, device, scores).told()
+            self.send({"id": number, "kind": "picture"} | told, [buffer.getvalue()] if image is not None else [])
 
-        self.chain.on_step, flips, images = hook, [], []
+        def on_stage(stage: Stage) -> None:
+            if stage.name == "image":
+                show(stage.name, stage.device, stage.result, [state.users[stage.device].person])
+            else:
+                seen = None if stage.result is None else self.chain.decode(stage.result.latent)[0]
+                show(stage.name, stage.device, seen, [])
+
+        self.chain.on_step = on_step
         try:
-            sent = self.chain.server_denoise(state["server"], plan, seed) if shared else None
-            show("sent", self._look(sent))
-            for k, user in enumerate(users):
-                if sent is None:
-                    show(f"received-{k}", None)
-                    image = self.chain.generate(user["prompt"], user["steps"], seed)
-                else:
-                    got = self.link.transmit(sent, bep=user["bep"], seed=seed + k)
-                    show(f"received-{k}", self._look(got))
-                    flips.append(f"{got.link.flipped_bits} of {got.link.payload_bits}")
-                    image = self.chain.device_denoise(got, user["prompt"], plan, device=k)
-                images.append(image)
-                show(f"image-{k}", image, scores=self._scores(image, [user["person"]], user["prompt"]))
-            for k, user in enumerate(users):  # who judges came first
-                show(f"image-{k}", images[k], scores=self._scores(images[k], list(people()), user["prompt"]))
+            made = serve(
+                self.chain, [self.link] * len(state.users), None, state.server_prompt, [user.prompt for user in state.users], (),
+                plan, None, state.seed, beps=[user.bep for user in state.users], on_stage=on_stage,
+            )  # fmt: skip
+            for k, image in enumerate(made.images):  # who judges came first
+                show("image", k, image, list(people()))
         finally:
             self.chain.on_step = before
+        flips = [f"{got.link.flipped_bits} of {got.link.payload_bits}" for got in made.received if got is not None]
         return f"Bits that arrived wrong: {', '.join(flips)}." if flips else ""
 
     def _scores(self, image: Image.Image, names: list[str], prompt: str) -> dict[str, float]:
         scores = self.agent.scores([image] * len(names), [Persona.named(name) for name in names], prompt)
         return {name: score.value for name, score in zip(names, scores)}
 
-    def _look(self, handoff: Handoff | None) -> Image.Image | None:
-        return None if handoff is None else self.chain.decode(handoff.latent)[0]
+    def choice(self, who: str, state: State) -> Choice:
+        """What "policy" or "optimum" chooses for the people, prompts and channel of a state.
 
-    def choice(self, who: str, state: dict) -> list[float]:
-        """What "policy" or "optimum" chooses for the people, prompts and channel of a state: [t0, t1, t2, P1, P2 in watts]."""
-        users = state["users"]
-        if users[0]["prompt"] != state["server"]:
-            raise InvalidArgument("prompts", users[0]["prompt"], "the server's for device 1, as policy and optimum have it")
+        Raises:
+            InvalidArgument: prompts that the service does not know, or device 1 does not want what the server draws.
+        """
+        users, gain = state.users, 10 ** (state.gain_db / 10)
+        if users[0].prompt != state.server_prompt:
+            raise InvalidArgument("prompts", users[0].prompt, "the server's for device 1, as policy and optimum have it")
         found = self.service.state(
-            [user["prompt"] for user in users],
-            [Persona.named(user["person"]) for user in users],
-            [10 ** (state["gain"] / 10)] * len(users),
+            [user.prompt for user in users], [Persona.named(user.person) for user in users], [gain] * len(users)
         )
         made = optimum(self.service, found) if who == "optimum" else self.service.within_budget(found, self.policy.act(found))
-        return np.concatenate([made.shared_steps, made.device_steps[0], made.power_w[0].round(1)]).tolist()
+        powers = made.power_w[0].round(1)
+        beps = self.link.bep(powers, gain)
+        return Choice(
+            int(made.shared_steps[0]), tuple(made.device_steps[0].tolist()), tuple(powers.tolist()), tuple(beps.tolist())
+        )
+
+
+def _start(
+    groups: Sequence[tuple[str, ...]],
+    group: int,
+    wants: Sequence[int],
+    shared_steps: int,
+    device_steps: Sequence[int],
+    beps: Sequence[float],
+) -> State:
+    """The state in which the panel begins: the first people of all judge, at a channel gain of 0 dB."""
+    prompts = groups[check_integer("start['group']", group, 0, len(groups) - 1)]
+    wanted = [prompts[check_integer("start['wants']", i, 0, len(prompts) - 1)] for i in wants]
+    users = tuple(User(*user) for user in zip(wanted, device_steps, beps, people()))
+    return State(group, prompts[0], shared_steps, 0.0, atlas.SEED, users)

@@ -8,6 +8,7 @@ from rlli_core import Link, Persona, SplitPlan
 from rlli_core.allocation import Policy, Service, ServiceConfig, TableQoE
 from rlli_core.allocation.prompts import groups
 from rlli_core.book.browser import atlas
+from rlli_core.channel import MODULATIONS
 
 SHEETS_MB = 8  # what the pictures may take
 
@@ -43,6 +44,34 @@ def test_a_picture_of_it_is_drawn_again(index, embedded, agent):
     for k in (0, 4):
         score = agent.score(image, Persona.named(index["people"][k]), wanted).value
         assert group["scores"]["1-2"][row][column][k] / 1000 == pytest.approx(score, abs=0.005)
+
+
+def test_a_row_is_batched_and_gets_the_flips_of_one_seed(embedded, index):
+    """What the atlas takes from a round is what the single calls give, up to the rounding of batches."""
+    server, wanted = index["groups"][0]["prompts"][:2]
+    made = atlas.rounds(embedded, server, wanted, 6)
+    rows, plan = atlas.pictures(made, 6), SplitPlan(6, (8, 2))
+    assert [len(row) for row in rows] == [len(atlas.BEPS)] * len(atlas.plans(6))
+    sent = embedded.server_denoise(server, plan, atlas.SEED)
+    assert made[-1].sent.latent.equal(sent.latent)
+    for column in (1, 5):
+        got = Link().transmit(sent, bep=atlas.BEPS[column], seed=atlas.SEED)
+        assert made[-1].received[column].latent.equal(got.latent)
+        one = embedded.device_denoise(got, wanted, plan, device=1)
+        row = atlas.plans(6).index((8, 2))
+        assert np.abs(np.asarray(rows[row][column], int) - np.asarray(one, int)).max() <= 1
+
+
+@pytest.mark.parametrize("modulation", MODULATIONS)
+def test_the_table_of_a_link_is_monotone_and_near_the_link(modulation):
+    link = Link(modulation=modulation, gain_db=3.0)
+    power, bep = np.transpose(atlas.bep_by_power(link))
+    assert power[0] == 0 and bep[0] == 0.5 and (np.diff(power) > 0).all() and (np.diff(bep) < 0).all()
+    for asked in np.geomspace(atlas.LEAST_BEP, 0.3, 200):
+        assert np.interp(-np.log(asked), -np.log(bep), power) == pytest.approx(link.power_for_bep(asked, gain=1.0), rel=3e-3)
+    for watts in np.linspace(0, power[-1], 200):
+        assert np.exp(np.interp(watts, power, np.log(bep))) == pytest.approx(link.bep(watts, gain=1.0), rel=2e-2)
+    assert atlas.bep_by_power(Link()) == atlas.read()["bep_by_power"]
 
 
 def test_choices_are_those_of_the_policy(index):

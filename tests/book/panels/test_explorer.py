@@ -2,13 +2,17 @@
 
 import io
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from rlli_core import Link, Persona, SplitPlan
 from rlli_core.book.panels.explorer import Explorer
+from rlli_core.book.panels.messages import State
 from rlli_core.book.panels.widget import module
+from rlli_core.errors import InvalidArgument
 from rlli_core.qoe.persona import people
 from rlli_core.round import serve
 
@@ -17,10 +21,14 @@ TIGER, DOG = "a tiger in front of a bush", "a dog in front of a bush"
 
 def state(**changes):
     users = [
-        {"prompt": TIGER, "steps": 2, "bep": 0.03, "person": "GA1"},
-        {"prompt": DOG, "steps": 3, "bep": 0.1, "person": "GA2"},
+        {"prompt": TIGER, "deviceSteps": 2, "bep": 0.03, "person": "GA1"},
+        {"prompt": DOG, "deviceSteps": 3, "bep": 0.1, "person": "GA2"},
     ]
-    return {"group": 0, "server": TIGER, "shared": 2, "gain": 0.0, "seed": 4, "users": users} | changes
+    return {"group": 0, "serverPrompt": TIGER, "sharedSteps": 2, "gainDb": 0.0, "seed": 4, "users": users} | changes
+
+
+def place(content):
+    return content["stage"] if content["device"] is None else f"{content['stage']}-{content['device']}"
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +57,7 @@ def test_it_makes_what_a_round_makes(explorer, heard):
     wait, _ = heard
     explorer.ask({"kind": "run", "id": 1, "state": state()})
     answers = wait(1)
-    places = [content["place"] for content, _ in answers if content["kind"] == "picture"]
+    places = [place(content) for content, _ in answers if content["kind"] == "picture"]
     assert places == [
         "sent",
         "received-0",
@@ -59,7 +67,7 @@ def test_it_makes_what_a_round_makes(explorer, heard):
         "image-0",
         "image-1",
     ]  # then with everybody's scores
-    pictures = {content["place"]: (content, buffers) for content, buffers in answers if content["kind"] == "picture"}
+    pictures = {place(content): (content, buffers) for content, buffers in answers if content["kind"] == "picture"}
     links = [Link(), Link()]
     powers = [link.power_for_bep(bep) for link, bep in zip(links, (0.03, 0.1))]
     judges = [Persona.named("GA1"), Persona.named("GA2")]
@@ -77,17 +85,17 @@ def test_it_makes_what_a_round_makes(explorer, heard):
 def test_a_newer_request_drops_the_older_ones(explorer, heard):
     wait, sent = heard
     for number in range(10, 16):
-        explorer.ask({"kind": "run", "id": number, "state": state(shared=number - 9)})
+        explorer.ask({"kind": "run", "id": number, "state": state(sharedSteps=number - 9)})
     wait(15)
     assert {content["id"] for content, _ in sent if content["kind"] == "done"} == {15}
-    assert not any(content["id"] < 15 and content["kind"] == "picture" and content["place"] == "image-1" for content, _ in sent)
+    assert not any(content["id"] < 15 and content["kind"] == "picture" and place(content) == "image-1" for content, _ in sent)
 
 
 def test_without_sharing_nothing_is_sent(explorer, heard):
     wait, _ = heard
-    explorer.ask({"kind": "run", "id": 20, "state": state(shared=0)})
+    explorer.ask({"kind": "run", "id": 20, "state": state(sharedSteps=0)})
     answers = wait(20)
-    empty = {content["place"] for content, buffers in answers if content["kind"] == "picture" and not buffers}
+    empty = {place(content) for content, buffers in answers if content["kind"] == "picture" and not buffers}
     assert empty == {"sent", "received-0", "received-1"}
 
 
@@ -100,12 +108,40 @@ def test_what_cannot_be_is_told_and_the_next_request_works(explorer, heard):
     )
     assert "prompts='x' is not allowed" in wait(31)[-1][0]["value"]
     explorer.ask({"kind": "choice", "id": 32, "who": "optimum", "state": state()})
-    steps = wait(32)[-1][0]["value"]
-    assert len(steps) == 5 and 1 <= steps[0] <= 10 and 0.5 * steps[0] + 0.1 * sum(steps[3:]) <= 20.05
+    found = wait(32)[-1][0]["value"]
+    assert len(found["deviceSteps"]) == len(found["powersW"]) == 2 and 1 <= found["sharedSteps"] <= 10
+    assert 0.5 * found["sharedSteps"] + 0.1 * sum(found["powersW"]) <= 20.05
+    assert found["beps"] == pytest.approx(Link().bep(np.array(found["powersW"]), gain=1.0))
+    explorer.ask({"kind": "run", "id": 33, "state": state(shared=2)})
+    assert "the fields group, serverPrompt, sharedSteps" in wait(33)[-1][0]["value"]
+
+
+def test_a_users_link_sets_powers_and_time_on_air(embedded, agent):
+    link = Link(modulation="noncoherent_bfsk", gain_db=-4.0, number_format="float16", bit_rate_bps=1e6)
+    explorer = Explorer(embedded, agent, link, start={"group": 1, "wants": [1, 0], "beps": [0.0, 0.1]})
+    power, bep = np.transpose(explorer.config["bepByPower"])
+    for asked in (1e-5, 0.001, 0.0317, 0.3):
+        taken = np.interp(-np.log(asked), -np.log(bep), power)
+        assert taken == pytest.approx(link.power_for_bep(asked, gain=1.0), rel=3e-3)
+        assert taken != pytest.approx(Link(gain_db=-4.0).power_for_bep(asked, gain=1.0), rel=0.1)
+    assert explorer.config["airtimeS"] == pytest.approx(2048 * 16 / 1e6)
+    begun, (first, second) = State.of(explorer.config["start"]), explorer.config["groups"][1][:2]
+    assert (begun.server_prompt, begun.users[0].prompt, begun.users[1].prompt) == (first, second, first)
+    assert [user.bep for user in begun.users] == [0.0, 0.1] and begun.shared_steps == 3
+    found = explorer.choice("optimum", replace(begun, gain_db=-6.0, users=(begun.users[1], begun.users[0])))
+    assert found.beps == pytest.approx([float(link.bep(p, gain=10**-0.6)) for p in found.powers_w])
+
+
+@pytest.mark.parametrize(
+    ("start", "match"), [({"shared": 2}, "start='shared'"), ({"group": 3}, "group"), ({"wants": [0, 9]}, "wants")]
+)
+def test_a_start_that_cannot_be_is_refused(embedded, agent, start, match):
+    with pytest.raises(InvalidArgument, match=match):
+        Explorer(embedded, agent, start=start)
 
 
 def test_the_panel_is_one_module():
-    text = module("common", "sources", "panel")
+    text = module("common", "sources", "explorer")
     assert not any(line.startswith("import") for line in text.splitlines())
     assert text.count("export default") == 1 and "function kernelSource" in text
 

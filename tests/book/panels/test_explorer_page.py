@@ -1,6 +1,7 @@
 """The explorer's panel in a browser without kernel and network: precomputed pictures first, then the model itself."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -9,7 +10,8 @@ from PIL import Image
 
 from rlli_core import Link, Persona, SplitPlan
 from rlli_core.book.browser import atlas
-from rlli_core.book.panels.explorer import Explorer
+from rlli_core.book.panels.explorer import BEPS, Explorer
+from rlli_core.book.panels.messages import State
 from rlli_core.book.panels.widget import STYLE, module
 from rlli_core.qoe.persona import people
 
@@ -25,7 +27,7 @@ panel.render({{ model: {{ get: () => globalThis.config }}, el: document.getEleme
 def site(exported, tmp_path_factory):
     """A page with the panel, and what the built book has in _static/."""
     folder = tmp_path_factory.mktemp("panel")
-    code = module("common", "sources", "panel").replace("export default { render };", "const panel = { render };")
+    code = module("common", "sources", "explorer").replace("export default { render };", "const panel = { render };")
     config = json.dumps(Explorer().config)
     (folder / "index.html").write_text(PAGE.format(css=STYLE, config=config, module=code))
     for name in ("engine", "onnxruntime"):
@@ -152,6 +154,48 @@ def test_policy_and_optimum_set_the_sliders(page):
     slide(page, "own steps t₂", 7)
     for number in (0, 1):
         slide(page, "bit errors", 4, number)
+
+
+def test_a_users_link_sets_the_powers_and_the_atlas_link_the_choices(site, serve, open_page, embedded, agent):
+    """The panel of another modulation beside the same atlas, whose choices were made for the default link."""
+    link = Link(modulation="noncoherent_bfsk", gain_db=-14.0)
+    text = (site / "index.html").read_text()
+    config = json.dumps(Explorer(embedded, agent, link, start={"beps": [0.06, 0.0]}).config)
+    start = text.index("globalThis.config = ")
+    (site / "other.html").write_text(text[:start] + f"globalThis.config = {config};" + text[text.index("</script>", start) :])
+    page = open_page(f"{serve(site)}/other.html")
+    page.set_default_timeout(PATIENCE_MS)
+    settle(page)
+    for gain_db in atlas.GAINS_DB:
+        slide(page, "channel gain", atlas.GAINS_DB.index(gain_db))
+        watts = [link.power_for_bep(bep, gain=10 ** (gain_db / 10)) for bep in (0.06, atlas.LEAST_BEP)]
+        said = [float(part) for part in re.findall(r"([\d.]+) W", note(page))]
+        assert said == pytest.approx(watts, rel=3e-3, abs=0.51)
+        spent = 0.5 * 3 + 0.1 * sum(watts)
+        assert float(re.search(r"spends ([\d.]+) of", note(page))[1]) == pytest.approx(spent, rel=3e-3, abs=0.051)
+        assert ("over its budget" in note(page)) == (spent > 20.05)
+    slide(page, "channel gain", atlas.GAINS_DB.index(0.0))
+    page.get_by_role("button", name="The optimum").click()
+    page.wait_for_function("document.querySelector('.rlli .note').innerText.startsWith('Chosen are')")
+    settle(page)
+    *_, first, second = atlas.read()["groups"][0]["optimum"]["1-0-1-1"]
+    for k, power in enumerate((first, second)):
+        bep = float(Link().bep(power, gain=1.0))
+        near = min(BEPS, key=lambda one: abs(one - bep))
+        shown = page.get_by_label("bit errors").nth(k).get_attribute("aria-valuetext")
+        assert float(shown.removesuffix(" %")) / 100 == pytest.approx(near)
+    assert page.problems == []
+
+
+def test_a_kernel_gets_the_state_as_declared(site, serve, open_page):
+    """Without the page's mark the panel asks a kernel, here one that only listens."""
+    text = (site / "index.html").read_text().replace(' data-content_root="./"', "")
+    fake = "get: () => globalThis.config, on: () => {}, send: (content) => (globalThis.heard ??= []).push(content)"
+    (site / "kernel.html").write_text(text.replace("get: () => globalThis.config", fake))
+    page = open_page(f"{serve(site)}/kernel.html")
+    heard = page.evaluate("globalThis.heard")
+    assert [content["kind"] for content in heard] == ["run"]
+    assert State.of(heard[0]["state"]) == State.of(page.evaluate("globalThis.config.start"))
 
 
 def test_words_that_were_not_worked_out_are_explained(page):

@@ -1,6 +1,6 @@
 /**
- * One prompt from the server's noise to the devices' images: `server_denoise`, `transmit` and `device_denoise` of the
- * Python package, with `rlli_core/round.py`'s seeds. Runs in the worker.
+ * One prompt from the server's noise to the devices' images: the road of `rlli_core/round.py`, with its seeds. Runs in the
+ * worker.
  */
 import { decode, encode, flipBits } from "./codec.mjs";
 import { EngineError } from "./engine.mjs";
@@ -68,14 +68,14 @@ export class Chain {
       const latent = await this.#walk(torchNormal(seed, size), serverPrompt, plan.server, told);
       return { latent, image: await this.#picture(latent, plan) };
     });
-    const packet = encode(sent.latent);
+    const packet = sharedSteps > 0 ? encode(sent.latent) : null; // nothing shared, nothing sent
     const devices = [];
     let offset = plan.server.length;
     for (const [k, prompt] of devicePrompts.entries()) {
       const told = tell({ stage: "device", device: k }, offset);
-      const { codes, flippedBits } = flipBits(packet.codes, beps[k], seed + k, link.stream);
-      const flips = beps[k] > 0 ? [beps[k], seed + k] : [];
-      const received = await this.#keep(["received", ...shared, ...flips], async () => {
+      const { codes, flippedBits } = packet ? flipBits(packet.codes, beps[k], seed + k, link.stream) : { flippedBits: 0 };
+      const flips = packet && beps[k] > 0 ? [beps[k], seed + k] : [];
+      const received = packet === null ? sent : await this.#keep(["received", ...shared, ...flips], async () => {
         const latent = decode({ ...packet, codes });
         return { latent, image: await this.#picture(latent, plan) };
       });
@@ -83,7 +83,7 @@ export class Chain {
         const latent = await this.#walk(received.latent, prompt, plan.devices[k], told);
         return { latent, image: await this.#decode(latent) };
       });
-      devices.push({ ...made, received, flippedBits, payloadBits: link.bits * size });
+      devices.push({ ...made, received, flippedBits, payloadBits: packet ? link.bits * size : 0 });
       offset += plan.devices[k].length;
     }
     return { sent, devices, milliseconds: performance.now() - started };

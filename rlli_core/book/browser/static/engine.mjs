@@ -29,9 +29,10 @@ export class UnreadableScore extends EngineError {
  * @typedef {object} DeviceResult the latent and the image at the end of one device's chain, and how they came about
  * @property {Float32Array} latent
  * @property {ImageData} image
- * @property {Stage} received what the link delivered, decoded where it stands; grey where no step was shared
+ * @property {Stage} received what the link delivered, decoded where it stands; where no step was shared nothing is sent: the
+ *   device's own noise, shown as grey
  * @property {number} flippedBits
- * @property {number} payloadBits
+ * @property {number} payloadBits 0 where nothing is sent
  *
  * @typedef {object} Result
  * @property {Stage} sent the server's latent, decoded where it stands; grey where no step was shared
@@ -110,8 +111,8 @@ export class Engine {
   }
 
   /**
-   * Serve one group of devices: as `server_denoise`, then for each device k `transmit(bep=beps[k], seed=seed + k)` and
-   * `device_denoise` in Python. Runs wait for each other; abort those whose result is no longer wanted.
+   * Serve one group of devices, as `rlli_core.round.serve(..., beps=beps)` in Python. Runs wait for each other; abort those
+   * whose result is no longer wanted.
    *
    * @param {object} request
    * @param {string} request.serverPrompt

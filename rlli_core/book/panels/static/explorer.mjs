@@ -1,33 +1,10 @@
 // The explorer's panel. One module for JupyterLab, where a kernel answers, and for the built page, where precomputed
 // pictures answer and, on a button, the model itself in the reader's browser.
 import { field, make, onPage, slider } from "./common.mjs";
-import { kernelSource, pageSource } from "./sources.mjs";
+import { kernelSource, pageSource, powerFor } from "./sources.mjs";
 
-const PLACES = ["sent", "received-0", "image-0", "received-1", "image-1"];
-
-/** Power in watts at which BPSK errs with probability `bep` at a linear gain, for eq. (24); no errors are one in 100,000. */
-function powerFor(bep, gain, config) {
-  let [low, high] = [0, config.maxPower];
-  for (let i = 0; i < 50; i++) {
-    const middle = (low + high) / 2;
-    if (bepAt(middle, gain, config) > Math.max(bep, 1e-5)) low = middle;
-    else high = middle;
-  }
-  return high;
-}
-
-/** Bit error probability of BPSK at a power in watts. */
-function bepAt(power, gain, config) {
-  return 0.5 * erfc(Math.sqrt(power * config.snrPerWatt * gain));
-}
-
-/** Complementary error function for x >= 0 (Numerical Recipes' Chebyshev fit, relative error below 1.2e-7). */
-function erfc(x) {
-  const t = 1 / (1 + x / 2);
-  const terms = [-1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587,
-    -0.82215223, 0.17087277];
-  return t * Math.exp(-x * x + terms.reduceRight((sum, term) => sum * t + term, 0));
-}
+const placeOf = (stage, device) => (device === null ? stage : `${stage}-${device}`);
+const PLACES = [placeOf("sent", null), ...[0, 1].flatMap((k) => [placeOf("received", k), placeOf("image", k)])];
 
 function render({ model, el }) {
   const config = model.get("config");
@@ -38,13 +15,13 @@ function render({ model, el }) {
   const moved = () => ((chosen = null), refresh());
 
   const group = field("prompts", config.groups.map((g) => g.join(" · ")), (text) => choose(text), true);
-  const server = field("server draws", [], moved);
-  const shared = slider("shared steps t₀", counts(0, config.maxShared), String, moved);
-  const channel = slider("channel gain (sets the power)", config.gainsDb, (g) => `${g} dB`, moved);
+  const serverPrompt = field("server draws", [], moved);
+  const sharedSteps = slider("shared steps t₀", counts(0, config.maxSharedSteps), String, moved);
+  const gainDb = slider("channel gain (sets the power)", config.gainsDb, (g) => `${g} dB`, moved);
   const seed = slider("seed", counts(0, 99), String, moved);
   const users = [0, 1].map((k) => ({
     prompt: field("wants", [], moved),
-    steps: slider(`own steps t${"₁₂"[k]}`, counts(1, config.maxDevice), String, moved),
+    deviceSteps: slider(`own steps t${"₁₂"[k]}`, counts(1, config.maxDeviceSteps), String, moved),
     bep: slider("bit errors", config.beps, percent, moved),
     person: field("judged as", config.people, moved, true),
   }));
@@ -62,30 +39,32 @@ function render({ model, el }) {
     run: make("button", { type: "button", textContent: "Run the model here" }),
   };
   const box = make("div", { className: "rlli" },
-    make("fieldset", {}, make("legend", { textContent: "Edge server" }), group.element, server.element, shared.element,
-      channel.element, seed.element),
+    make("fieldset", {}, make("legend", { textContent: "Edge server" }), group.element, serverPrompt.element,
+      sharedSteps.element, gainDb.element, seed.element),
     make("div", { className: "users" }, ...users.map((user, k) =>
-      make("fieldset", {}, make("legend", { textContent: `Device ${k + 1}` }), user.prompt.element, user.steps.element,
+      make("fieldset", {}, make("legend", { textContent: `Device ${k + 1}` }), user.prompt.element, user.deviceSteps.element,
         user.bep.element, user.person.element))),
     make("div", { className: "buttons" }, ...Object.values(buttons)),
     bar,
     make("div", { className: "pictures" }, ...PLACES.map((p) => make("figure", {}, pictures[p].canvas, pictures[p].caption))),
     note);
 
+  const get = (controls) => Object.fromEntries(Object.entries(controls).map(([name, control]) => [name, control.get()]));
+  const set = (controls, values) => Object.entries(controls).forEach(([name, control]) => control.set(values[name]));
+  const server = { serverPrompt, sharedSteps, gainDb, seed }; // as in State
+  /** @returns {State} */
   const read = () => ({
-    group: config.groups.findIndex((g) => g.join(" · ") === group.get()),
-    server: server.get(), shared: shared.get(), gain: channel.get(), seed: seed.get(),
-    users: users.map((u) => ({ prompt: u.prompt.get(), steps: u.steps.get(), bep: u.bep.get(), person: u.person.get() })),
+    group: config.groups.findIndex((g) => g.join(" · ") === group.get()), ...get(server), users: users.map(get),
   });
 
   function choose(text) {
     const prompts = config.groups.find((g) => g.join(" · ") === text);
-    [server, ...users.map((u) => u.prompt)].forEach((f, i) => (f.suggest(prompts), f.set(prompts[Math.max(0, i - 1)])));
+    [serverPrompt, ...users.map((u) => u.prompt)].forEach((f, i) => (f.suggest(prompts), f.set(prompts[Math.max(0, i - 1)])));
     moved();
   }
 
-  function draw(place, picture, text) {
-    const { canvas, caption } = pictures[place];
+  function draw(stage, device, picture, text) {
+    const { canvas, caption } = pictures[placeOf(stage, device)];
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, canvas.width, canvas.height);
     if (picture instanceof ImageData) context.putImageData(picture, 0, 0);
@@ -98,14 +77,14 @@ function render({ model, el }) {
   }
 
   function energy(state) {
-    if (!state.shared) return "Nothing is shared and nothing is sent.";
-    const powers = chosen ?? state.users.map((u) => powerFor(u.bep, 10 ** (state.gain / 10), config));
-    const total = config.serverStep * state.shared + config.powerWeight * (powers[0] + powers[1]);
+    if (!state.sharedSteps) return "Nothing is shared and nothing is sent.";
+    const powers = chosen ?? state.users.map((u) => powerFor(u.bep, 10 ** (state.gainDb / 10), config.bepByPower));
+    const total = config.serverStepEnergy * state.sharedSteps + config.powerWeight * (powers[0] + powers[1]);
     const watts = powers.map((p) => `${p.toFixed(0)} W (${(10 * Math.log10(Math.max(p, 1e-3))).toFixed(0)} dBW)`).join(" and ");
     const over = total > config.serverBudget + 0.05;
     return `${chosen ? "Chosen are" : "These error rates take"} ${watts}; the server spends <span class="${over ? "over" : ""}">${total.toFixed(1)} of `
       + `${config.serverBudget}${over ? ", over its budget" : ""}</span>. A device spends 1 to 2 mWh a step. `
-      + `On air: ${(1e3 * config.airtime).toFixed(2)} ms.`;
+      + `On air: ${(1e3 * config.airtimeS).toFixed(2)} ms.`;
   }
 
   async function refresh() {
@@ -116,7 +95,7 @@ function render({ model, el }) {
     box.classList.add("busy");
     box.classList.remove("failed");
     for (const button of [buttons.policy, buttons.optimum]) {
-      button.disabled = state.users[0].prompt !== state.server;
+      button.disabled = state.users[0].prompt !== state.serverPrompt;
       button.title = button.disabled ? "Only where device 1 wants what the server draws" : "";
     }
     bar.removeAttribute("value");
@@ -124,7 +103,7 @@ function render({ model, el }) {
       const said = await source.run(state, {
         signal: mine.signal,
         progress: (part) => mine.signal.aborted || (bar.value = part),
-        draw: (place, picture, text) => mine.signal.aborted || draw(place, picture, text),
+        draw: (...what) => mine.signal.aborted || draw(...what),
       });
       if (!mine.signal.aborted) note.innerHTML = `${energy(state)} ${said}`;
     } catch (error) {
@@ -138,13 +117,10 @@ function render({ model, el }) {
 
   async function take(who) {
     try {
-      const [t0, t1, t2, p1, p2] = await source.choice(who, read());
-      shared.set(t0);
-      users.forEach((u, k) => {
-        u.steps.set([t1, t2][k]);
-        u.bep.set(bepAt([p1, p2][k], 10 ** (channel.get() / 10), config));
-      });
-      chosen = [p1, p2];
+      const choice = await source.choice(who, read());
+      sharedSteps.set(choice.sharedSteps);
+      users.forEach((u, k) => (u.deviceSteps.set(choice.deviceSteps[k]), u.bep.set(choice.beps[k])));
+      chosen = choice.powersW;
       await refresh();
     } catch (error) {
       note.textContent = error.message;
@@ -176,15 +152,9 @@ function render({ model, el }) {
   });
   const { start } = config, prompts = config.groups[start.group];
   group.set(prompts.join(" · "));
-  [server, ...users.map((u) => u.prompt)].forEach((f) => f.suggest(prompts));
-  server.set(prompts[0]);
-  [[shared, start.shared], [channel, 0], [seed, config.seed]].forEach(([control, value]) => control.set(value));
-  users.forEach((u, k) => {
-    u.prompt.set(prompts[start.wants[k]]);
-    u.steps.set(start.steps[k]);
-    u.bep.set(start.beps[k]);
-    u.person.set(config.people[k]);
-  });
+  [serverPrompt, ...users.map((u) => u.prompt)].forEach((f) => f.suggest(prompts));
+  set(server, start);
+  users.forEach((u, k) => set(u, start.users[k]));
   el.append(box);
   refresh();
   return () => latest && latest.abort();

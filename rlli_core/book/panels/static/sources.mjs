@@ -1,9 +1,52 @@
 // Who answers the panel: a kernel, precomputed pictures, or the model in this browser. All have
-//   run(state, { signal, progress, draw }) -> text to show; calls draw(place, picture, caption) as pictures come, HTML in both
-//   choice(who, state) -> [t0, t1, t2, P1, P2] of "policy" or "optimum"
+//   run(state, { signal, progress, draw }) -> text to show; calls draw(stage, device, picture, caption) as pictures come, HTML in both
+//   choice(who, state) -> Choice of "policy" or "optimum"
 //   start(tell), only where there is more to be had: bring the model into the browser
 
 import { asker, assets, load } from "./common.mjs";
+
+/**
+ * What crosses between Python and JavaScript, as `messages.py` declares it; there is also what each field means.
+ *
+ * @typedef {object} User
+ * @property {string} prompt
+ * @property {number} deviceSteps
+ * @property {number} bep
+ * @property {string} person
+ *
+ * @typedef {object} State
+ * @property {number} group
+ * @property {string} serverPrompt
+ * @property {number} sharedSteps
+ * @property {number} gainDb
+ * @property {number} seed
+ * @property {User[]} users
+ *
+ * @typedef {object} Picture
+ * @property {"sent" | "received" | "image"} stage
+ * @property {number | null} device
+ * @property {Object<string, number>} scores
+ *
+ * @typedef {object} Choice
+ * @property {number} sharedSteps
+ * @property {number[]} deviceSteps
+ * @property {number[]} powersW
+ * @property {number[]} beps
+ *
+ * @typedef {object} Config
+ * @property {string[][]} groups
+ * @property {string[]} people
+ * @property {number[]} beps
+ * @property {number[]} gainsDb
+ * @property {number} maxSharedSteps
+ * @property {number} maxDeviceSteps
+ * @property {State} start
+ * @property {number} serverStepEnergy
+ * @property {number} powerWeight
+ * @property {number} serverBudget
+ * @property {number} airtimeS
+ * @property {number[][]} bepByPower
+ */
 
 const NOTHING = "nothing is sent";
 /** The score of the person who judges, then those of all people as far as they are known: a list of [name, score or null]. */
@@ -13,22 +56,37 @@ const scores = (person, all) => {
     + (all.length > 1 ? `<span class="others">${all.map((one) => tell(one).replaceAll(" ", "\u00a0")).join(" · ")}</span>` : "");
 };
 const escape = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
-const captions = (state) => ({
-  sent: state.shared ? `the server's latent after ${state.shared} step${state.shared > 1 ? "s" : ""}` : NOTHING,
-  received: (k) => (state.shared ? `received by device ${k + 1}` : NOTHING),
-  image: (k) => `device ${k + 1}: ${escape(state.users[k].prompt) || "(no words)"}`,
-});
+/** What is below the picture of a stage. */
+const caption = (stage, k, { sharedSteps, users }) => {
+  if (stage === "image") return `device ${k + 1}: ${escape(users[k].prompt) || "(no words)"}`;
+  if (!sharedSteps) return NOTHING;
+  return stage === "sent" ? `the server's latent after ${sharedSteps} step${sharedSteps > 1 ? "s" : ""}` : `received by device ${k + 1}`;
+};
+
+/** The line through points (xs, ys) at `x`, of rising xs; beyond their ends, the end. */
+function interpolate(x, xs, ys) {
+  const i = xs.findIndex((known) => known >= x);
+  if (i < 1) return ys.at(i);
+  return ys[i - 1] + ((ys[i] - ys[i - 1]) * (x - xs[i - 1])) / (xs[i] - xs[i - 1]);
+}
+
+/** Transmit power in watts that a bit error probability takes at a linear channel gain; none takes that of the table's least. */
+export const powerFor = (bep, gain, bepByPower) =>
+  interpolate(-Math.log(bep), bepByPower.map(([, known]) => -Math.log(known)), bepByPower.map(([power]) => power)) / gain;
+
+/** Bit error probability at a power in watts and a linear channel gain. */
+const bepAt = (power, gain, bepByPower) =>
+  Math.exp(interpolate(power * gain, bepByPower.map(([known]) => known), bepByPower.map(([, bep]) => Math.log(bep))));
 
 /** A Jupyter kernel. */
 export function kernelSource(model) {
   const ask = asker(model);
 
-  async function show({ place, scores: given }, buffers, state, draw) {
+  async function show({ stage, device, scores: given }, buffers, state, draw) {
     const image = buffers.length ? await createImageBitmap(new Blob([buffers[0]])) : null;
-    const [kind, k] = place.split("-"), text = captions(state);
-    const told = kind === "sent" ? text.sent : text[kind](+k);
-    const judged = given ? `<br>${scores(state.users[k].person, Object.entries(given))}` : "";
-    draw(place, image && { image, x: 0, y: 0, side: image.width }, told + judged);
+    const judged = Object.entries(given);
+    const said = judged.length ? `<br>${scores(state.users[device].person, judged)}` : "";
+    draw(stage, device, image && { image, x: 0, y: 0, side: image.width }, caption(stage, device, state) + said);
   }
 
   return {
@@ -59,62 +117,64 @@ export function pageSource(config) {
   /** Where in the atlas the state is, or nearest to it. */
   function locate(state, all) {
     const group = all.groups[state.group];
-    const shared = nearest(all.shared_steps, state.shared);
-    const own = state.users.map((u) => nearest(all.device_steps, u.steps));
+    const sharedSteps = nearest(all.shared_steps, state.sharedSteps);
+    const own = state.users.map((u) => nearest(all.device_steps, u.deviceSteps));
     const longest = Math.max(...own);
-    const beps = all.beps.slice(0, shared ? undefined : 1);
-    return { group, shared, longest, users: state.users.map((u, k) => ({
-      steps: own[k],
+    const beps = all.beps.slice(0, sharedSteps ? undefined : 1);
+    return { group, sharedSteps, longest, users: state.users.map((u, k) => ({
+      deviceSteps: own[k],
       prompt: group.prompts.indexOf(u.prompt),
       column: beps.indexOf(nearest(beps, u.bep)),
-      row: all.plans[shared].findIndex(([m, t]) => t === own[k] && (shared === 0 || m === longest)),
+      row: all.plans[sharedSteps].findIndex(([m, t]) => t === own[k] && (sharedSteps === 0 || m === longest)),
     })) };
   }
 
-  const known = (state, at) => state.server === at.group.prompts[0] && at.users.every((u) => u.prompt >= 0);
+  const known = (state, at) => state.serverPrompt === at.group.prompts[0] && at.users.every((u) => u.prompt >= 0);
   const scoresOf = (all, at, { prompt, row, column }) =>
-    at.group.scores[`${prompt}-${at.shared}`][row][column].map((score, i) => [all.people[i], score / 1000]);
+    at.group.scores[`${prompt}-${at.sharedSteps}`][row][column].map((score, i) => [all.people[i], score / 1000]);
 
   async function fromAtlas(state, { signal, progress, draw }, all) {
     const at = locate(state, all);
     if (!known(state, at)) {
-      const why = state.server === at.group.prompts[0] ? "" : " and the server's is the group's first";
+      const why = state.serverPrompt === at.group.prompts[0] ? "" : " and the server's is the group's first";
       throw new Error(`Worked out beforehand are the prompts that the fields suggest${why}. For any other words press `
         + "“Run the model here”.");
     }
     const name = at.group.number;
     const [stage, ...sheetsOf] = await Promise.all([
-      at.shared ? sheet(`${name}-sent-${at.shared}`) : null, ...at.users.map((u) => sheet(`${name}-${u.prompt}-${at.shared}`)),
+      at.sharedSteps ? sheet(`${name}-sent-${at.sharedSteps}`) : null,
+      ...at.users.map((u) => sheet(`${name}-${u.prompt}-${at.sharedSteps}`)),
     ]);
     if (signal.aborted) return "";
     progress(1);
-    const text = captions({ ...state, shared: at.shared });
-    const level = 128 * all.device_steps.indexOf(at.longest);
-    draw("sent", stage && { image: stage, x: 0, y: level }, text.sent);
+    const shown = { ...state, sharedSteps: at.sharedSteps };
+    const y = 128 * all.device_steps.indexOf(at.longest);
+    draw("sent", null, stage && { image: stage, x: 0, y }, caption("sent", null, shown));
     at.users.forEach((u, k) => {
-      draw(`received-${k}`, stage && { image: stage, x: 128 * u.column, y: level }, text.received(k));
-      draw(`image-${k}`, { image: sheetsOf[k], x: 128 * u.column, y: 128 * u.row },
-        `${text.image(k)}<br>${scores(state.users[k].person, scoresOf(all, at, u))}`);
+      const x = 128 * u.column;
+      draw("received", k, stage && { image: stage, x, y }, caption("received", k, shown));
+      draw("image", k, { image: sheetsOf[k], x, y: 128 * u.row },
+        `${caption("image", k, shown)}<br>${scores(state.users[k].person, scoresOf(all, at, u))}`);
     });
     const rates = at.users.map((u) => `${100 * all.beps[u.column]} %`).join(" and ");
-    const same = at.shared === state.shared && at.users.every((u, k) => u.steps === state.users[k].steps
-      && (!at.shared || all.beps[u.column] === state.users[k].bep));
-    return `${same ? "Worked out beforehand" : "<b>Nearest point</b> worked out beforehand"}: t₀ = ${at.shared}, t₁ = ${at.users[0].steps}, `
-      + `t₂ = ${at.users[1].steps}${at.shared ? `, bit errors ${rates}` : ""}, seed ${all.seed}.`;
+    const same = at.sharedSteps === state.sharedSteps && at.users.every((u, k) => u.deviceSteps === state.users[k].deviceSteps
+      && (!at.sharedSteps || all.beps[u.column] === state.users[k].bep));
+    const [t1, t2] = at.users.map((u) => u.deviceSteps);
+    return `${same ? "Worked out beforehand" : "<b>Nearest point</b> worked out beforehand"}: t₀ = ${at.sharedSteps}, t₁ = ${t1}, `
+      + `t₂ = ${t2}${at.sharedSteps ? `, bit errors ${rates}` : ""}, seed ${all.seed}.`;
   }
 
   async function fromModel(state, { signal, progress, draw }) {
+    const { serverPrompt, sharedSteps, seed, users } = state;
     const made = await engine.run({
-      serverPrompt: state.server, devicePrompts: state.users.map((u) => u.prompt), sharedSteps: state.shared,
-      deviceSteps: state.users.map((u) => u.steps), beps: state.users.map((u) => u.bep), seed: state.seed, signal,
-      onStep: ({ step, steps }) => progress(step / steps),
+      serverPrompt, devicePrompts: users.map((u) => u.prompt), sharedSteps, deviceSteps: users.map((u) => u.deviceSteps),
+      beps: users.map((u) => u.bep), seed, signal, onStep: ({ step, steps }) => progress(step / steps),
     });
-    const text = captions(state);
-    const show = (k, said) => draw(`image-${k}`, made.devices[k].image, `${text.image(k)}<br>${said}`);
-    draw("sent", state.shared ? made.sent.image : null, text.sent);
+    const show = (k, said) => draw("image", k, made.devices[k].image, `${caption("image", k, state)}<br>${said}`);
+    draw("sent", null, sharedSteps ? made.sent.image : null, caption("sent", null, state));
     made.devices.forEach((device, k) => {
-      draw(`received-${k}`, state.shared ? device.received.image : null, text.received(k));
-      show(k, `${state.users[k].person}: no score yet`);
+      draw("received", k, sharedSteps ? device.received.image : null, caption("received", k, state));
+      show(k, `${users[k].person}: no score yet`);
     });
     const rated = state.users.map(() => new Map());
     async function rate(k, person) { // null where the agent does not answer with a rating
@@ -131,7 +191,7 @@ export function pageSource(config) {
       }
     }
     const flips = `; ${made.devices.map((d) => d.flippedBits).join(" and ")} of ${made.devices[0].payloadBits} bits arrived wrong`;
-    return `Computed in this browser in ${(made.milliseconds / 1000).toFixed(1)} s${state.shared ? flips : ""}. `
+    return `Computed in this browser in ${(made.milliseconds / 1000).toFixed(1)} s${sharedSteps ? flips : ""}. `
       + "The scores are the agent's own of these pictures.";
   }
 
@@ -150,12 +210,14 @@ export function pageSource(config) {
       const all = await index();
       const at = locate(state, all);
       const people = state.users.map((u) => all.people.indexOf(u.person));
-      const key = [at.users[0].prompt === 0 ? at.users[1].prompt : -1, ...people, all.gains_db.indexOf(nearest(all.gains_db, state.gain))].join("-");
+      const key = [at.users[0].prompt === 0 ? at.users[1].prompt : -1, ...people, all.gains_db.indexOf(nearest(all.gains_db, state.gainDb))].join("-");
       const found = at.group[who][key];
       if (!found || !known(state, at)) {
         throw new Error("Policy and optimum know the prompts that the fields suggest, where device 1 wants what the server draws.");
       }
-      return found;
+      const [t0, t1, t2, ...powersW] = found;
+      const beps = powersW.map((power) => bepAt(power, 10 ** (state.gainDb / 10), all.bep_by_power));
+      return { sharedSteps: t0, deviceSteps: [t1, t2], powersW, beps };
     },
     async run(state, answer) {
       const all = await index();

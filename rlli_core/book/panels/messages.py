@@ -1,0 +1,152 @@
+"""What the explorer and its panel tell each other, declared once a language: here, and in `static/sources.mjs`.
+
+One rule for names: a field that is `shared_steps` in Python is `sharedSteps` in JavaScript and on the way there. Files that
+Python writes, such as `atlas.json`, keep Python's names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Self
+
+from ...errors import InvalidArgument
+
+
+@dataclass(frozen=True)
+class Message:
+    """A record that crosses between Python and JavaScript."""
+
+    @classmethod
+    def of(cls, message: Mapping[str, object]) -> Self:
+        """The record that JavaScript sent; what its fields hold is checked by the stage that takes it.
+
+        Raises:
+            InvalidArgument: a field too many or too few.
+        """
+        names = {camel_case(field.name): field.name for field in fields(cls)}
+        if message.keys() != names.keys():
+            raise InvalidArgument(cls.__name__, sorted(message), f"the fields {', '.join(names)}")
+        return cls(**{names[name]: value for name, value in message.items()})
+
+    def told(self) -> dict[str, object]:
+        """The record as JavaScript takes it."""
+        return {camel_case(field.name): _told(getattr(self, field.name)) for field in fields(self)}
+
+
+def camel_case(name: str) -> str:
+    """JavaScript's form of a name.
+
+    >>> camel_case("shared_steps")
+    'sharedSteps'
+    """
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
+
+
+def _told(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return [_told(one) for one in value]
+    return value.told() if is_dataclass(value) else value
+
+
+@dataclass(frozen=True)
+class User(Message):
+    """Where the controls of one device stand.
+
+    Attributes:
+        prompt: what the user wants.
+        device_steps: t_k.
+        bep: bit error probability on the way to the device, in [0, 0.5].
+        person: who judges, a name of `data/personas.yaml`.
+    """
+
+    prompt: str
+    device_steps: int
+    bep: float
+    person: str
+
+
+@dataclass(frozen=True)
+class State(Message):
+    """Where all controls stand.
+
+    Attributes:
+        group: number of the group of prompts, in `Config.groups`.
+        server_prompt: what the server draws.
+        shared_steps: t0.
+        gain_db: gain of the channels to all devices, in dB; sets what power a bit error probability takes.
+        seed: of the initial noise; device k's bit flips take seed + k.
+        users: one a device.
+    """
+
+    group: int
+    server_prompt: str
+    shared_steps: int
+    gain_db: float
+    seed: int
+    users: tuple[User, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "users", tuple(u if isinstance(u, User) else User.of(u) for u in self.users))
+
+
+@dataclass(frozen=True)
+class Picture(Message):
+    """One picture of a round, a PNG in the message's buffer; no buffer where nothing was sent.
+
+    Attributes:
+        stage: "sent", "received" or "image", as in `round.Stage`.
+        device: counted from 0; None for the server's.
+        scores: name of a person to the score, as far as they are known; none but for an image.
+    """
+
+    stage: str
+    device: int | None
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Choice(Message):
+    """What the policy or the optimum chooses.
+
+    Attributes:
+        shared_steps: t0.
+        device_steps: t_k, one a device, as are the next.
+        powers_w: transmit powers in watts.
+        beps: the bit error probabilities that follow on the state's channel.
+    """
+
+    shared_steps: int
+    device_steps: tuple[int, ...]
+    powers_w: tuple[float, ...]
+    beps: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Config(Message):
+    """What the panel is made of.
+
+    Attributes:
+        groups: prompts that may come together, the server's first.
+        people: names of all who can judge.
+        beps, gains_db: places of the sliders.
+        max_shared_steps, max_device_steps: their ends.
+        start: where they stand at first.
+        server_step_energy, power_weight, server_budget: delta_0, beta and E_T of the service, constraint (24).
+        airtime_s: seconds that a latent is on air.
+        bep_by_power: pairs of received power in watts and BEP of the link, see `atlas.bep_by_power`.
+    """
+
+    groups: tuple[tuple[str, ...], ...]
+    people: tuple[str, ...]
+    beps: tuple[float, ...]
+    gains_db: tuple[float, ...]
+    max_shared_steps: int
+    max_device_steps: int
+    start: State
+    server_step_energy: float
+    power_weight: float
+    server_budget: float
+    airtime_s: float
+    bep_by_power: list[list[float]]

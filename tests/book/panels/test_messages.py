@@ -1,0 +1,41 @@
+"""What crosses between Python and JavaScript has the same fields on both sides."""
+
+import re
+from dataclasses import fields
+
+import pytest
+
+from rlli_core.book.panels.messages import Choice, Message, Picture, State, User, camel_case
+from rlli_core.book.panels.widget import STATIC
+from rlli_core.errors import InvalidArgument
+
+STATE = {"group": 0, "serverPrompt": "a", "sharedSteps": 2, "gainDb": 0.0, "seed": 4, "users": []}
+
+
+def declared():
+    """Name of each `@typedef` of the panel's sources to the names of its properties."""
+    text = (STATIC / "sources.mjs").read_text()
+    parts = re.split(r"@typedef \{object\} (\w+)", text.split("*/")[0])[1:]
+    return {name: re.findall(r"@property \{.+?\} (\w+)", part) for name, part in zip(parts[::2], parts[1::2])}
+
+
+def test_both_languages_declare_the_same_fields():
+    ours = {cls.__name__: [camel_case(field.name) for field in fields(cls)] for cls in Message.__subclasses__()}
+    assert declared() == ours and set(ours) == {"User", "State", "Picture", "Choice", "Config"}
+
+
+def test_a_record_comes_back_as_it_was_sent():
+    state = State(1, "a", 3, -6.0, 7, (User("a", 4, 0.03, "GA1"), User("b", 8, 0.0, "GA2")))
+    told = state.told()
+    assert told["users"][1] == {"prompt": "b", "deviceSteps": 8, "bep": 0.0, "person": "GA2"}
+    assert State.of(told) == state
+    assert Picture("sent", None, {}).told() == {"stage": "sent", "device": None, "scores": {}}
+    assert Choice(1, (2, 3), (4.0, 5.0), (0.1, 0.2)).told()["powersW"] == [4.0, 5.0]
+
+
+@pytest.mark.parametrize("change", [{"shared": 1}, {"users": [{"prompt": "a"}]}])
+def test_other_fields_are_refused(change):
+    with pytest.raises(InvalidArgument, match="the fields"):
+        State.of(STATE | change)
+    with pytest.raises(InvalidArgument, match="the fields"):
+        State.of({name: value for name, value in STATE.items() if name != "seed"})
