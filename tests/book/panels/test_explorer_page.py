@@ -169,7 +169,7 @@ def test_a_users_link_sets_the_powers_and_the_atlas_link_the_choices(site, serve
     for gain_db in atlas.GAINS_DB:
         slide(page, "channel gain", atlas.GAINS_DB.index(gain_db))
         watts = [link.power_for_bep(bep, gain=10 ** (gain_db / 10)) for bep in (0.06, atlas.LEAST_BEP)]
-        said = [float(part) for part in re.findall(r"([\d.]+) W", note(page))]
+        said = [float(part) for part in re.findall(r"(\d+) W \(", note(page))]
         assert said == pytest.approx(watts, rel=3e-3, abs=0.51)
         spent = 0.5 * 3 + 0.1 * sum(watts)
         assert float(re.search(r"spends ([\d.]+) of", note(page))[1]) == pytest.approx(spent, rel=3e-3, abs=0.051)
