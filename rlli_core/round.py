@@ -101,14 +101,17 @@ def serve(
         InvalidArgument: unequal numbers of devices, neither or both of powers and BEPs, no step for a device that is alone, or
             as the single calls.
     """
-    if (powers_w is None) == (beps is None):
+    if beps is not None and powers_w is None:
+        kind, levels = "bep", beps
+    elif powers_w is not None and beps is None:
+        kind, levels = "power_w", powers_w
+    else:
         raise InvalidArgument("powers_w, beps", (powers_w, beps), "given one at a time: exactly one of the two")
-    seed, levels = check_integer("seed", seed, 0), powers_w if beps is None else beps
+    seed, batch_size = check_integer("seed", seed, 0), check_integer("batch_size", batch_size, 1)
     seeds = [seed + k for k in range(len(links))] if flip_seeds is None else list(flip_seeds)
     gains = [None] * len(links) if gains is None else list(gains)
     steps = plan.steps_per_device
-    counts = {len(one) for one in (links, device_prompts, steps, levels, seeds, gains)}
-    counts |= set() if agent is None else {len(personas)}
+    counts = set(map(len, (links, device_prompts, steps, levels, seeds, gains, *([] if agent is None else [personas]))))
     if len(counts) != 1:
         raise InvalidArgument(
             "devices", sorted(counts), "one number: a link, prompt, persona, step count, power or BEP, seed, gain a device"
@@ -125,13 +128,14 @@ def serve(
 
     received: list[Handoff | None] = []
     images: list[Image.Image] = []
-    kind = "power_w" if beps is None else "bep"
-    for start in range(0, len(links), check_integer("batch_size", batch_size, 1)):
+    for start in range(0, len(links), batch_size):
         batch = range(len(links))[start : start + batch_size]
         for k in batch:
-            how = {kind: levels[k], "gain": gains[k], "seed": seeds[k]}
-            received.append(links[k].transmit(sent, **how) if shares[k] else None)
-            tell(Stage("received", k, received[k]))
+            got = None
+            if sent is not None and shares[k]:
+                got = links[k].transmit(sent, seed=seeds[k], gain=gains[k], **{kind: levels[k]})
+            received.append(got)
+            tell(Stage("received", k, got))
         images += chain.device_denoises(
             [received[k] or chain.server_denoise(device_prompts[k], plans[k], seed) for k in batch],  # alone: its own noise
             [device_prompts[k] for k in batch],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
@@ -143,7 +144,7 @@ class SplitDiffusion:
                 schedule other than the server's, or more steps than are left.
         """
         made = self.device_denoises([handoff], [prompt], [plan], [device], guidance_scale, output_type)
-        return made if output_type == "latent" else made[0]
+        return made if isinstance(made, torch.Tensor) else made[0]
 
     def device_denoises(
         self,
@@ -172,7 +173,7 @@ class SplitDiffusion:
         walks: dict[tuple[Step, ...], list[int]] = {}
         for i, one in enumerate(zip(handoffs, plans, devices)):
             walks.setdefault(self._device_steps(*one), []).append(i)
-        made: dict[int, Image.Image | torch.Tensor] = {}
+        made: dict[int, Any] = {}  # number of a hand-off: image or latent
         with self.denoiser.computing():
             for steps, members in walks.items():
                 for some in (members[batch] for batch in _batches(len(members), batch_size)):
@@ -187,7 +188,7 @@ class SplitDiffusion:
     ) -> Image.Image | torch.Tensor:
         """Run the uncut chain; arguments and result as in `server_denoise` and `device_denoise`."""
         made = self.generates([prompt], steps, [seed], guidance_scale, output_type)
-        return made if output_type == "latent" else made[0]
+        return made if isinstance(made, torch.Tensor) else made[0]
 
     def generates(
         self,
@@ -207,7 +208,7 @@ class SplitDiffusion:
         if len(prompts) != len(seeds):
             raise InvalidArgument("seeds", seeds, f"as many as the prompts, {len(prompts)}")
         walk, guidance = grid_steps(self.scheduler, steps), self._guidance(guidance_scale)
-        parts = []
+        parts: list[Any] = []
         with self.denoiser.computing():
             for some in _batches(len(seeds), batch_size):
                 latents = self.denoiser.walk(self.denoiser.noise(seeds[some]), prompts[some], walk, guidance)

@@ -81,7 +81,8 @@ def pictures(made: Sequence[Round], shared: int) -> list[list]:
 
 def stages(chain: SplitDiffusion, made: Sequence[Round]) -> list[list]:
     """The latent decoded where it stands, a row for each length of the longest chain: as sent, then received at each BEP."""
-    return [chain.decode(torch.cat([one.latent for one in (r.sent, *r.received[1 : len(BEPS)])])) for r in made]
+    seen = [(one.sent, *one.received[1 : len(BEPS)]) for one in made]
+    return [chain.decode(torch.cat([handoff.latent for handoff in row if handoff is not None])) for row in seen]
 
 
 def opinions(agent: PersonaAgent, rows: Sequence[Sequence], prompt: str) -> np.ndarray:

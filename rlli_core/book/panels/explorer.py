@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import traitlets
 from PIL import Image
@@ -16,7 +17,7 @@ from ...diffusion.split import SplitDiffusion
 from ...errors import InvalidArgument, check_integer
 from ...qoe.agent import PersonaAgent
 from ...qoe.persona import Persona, people
-from ...records import SplitPlan
+from ...records import Handoff, SplitPlan
 from ...round import Stage, serve
 from ..browser import atlas
 from .messages import Choice, Config, Picture, State, User
@@ -70,7 +71,7 @@ class Explorer(Answering):
         config = Config(
             groups=tuple(made_of), people=tuple(people()), beps=BEPS, gains_db=atlas.GAINS_DB,
             max_shared_steps=c.max_shared_steps, max_device_steps=c.max_device_steps, start=_start(made_of, **START | (start or {})),
-            server_step_energy=c.server_step_energy, power_weight=c.power_weight, server_budget=c.server_budget,
+            server_step_energy=float(np.min(c.server_step_energy)), power_weight=c.power_weight, server_budget=c.server_budget,
             airtime_s=blank.payload_bits / self.link.bit_rate_bps, bep_by_power=atlas.bep_by_power(self.link),
         )  # fmt: skip
         super().__init__(config=config.told())
@@ -89,8 +90,7 @@ class Explorer(Answering):
             self._check(number)
             self.send({"id": number, "kind": "progress", "value": done / total})
 
-        def show(stage: str, device: int | None, image: Image.Image | None, judges: list[str]) -> None:
-            scores = self._scores(image, judges, state.users[device].prompt) if judges else {}
+        def show(stage: str, device: int | None, image: Image.Image | None, scores: dict[str, float]) -> None:
             self._check(number)
             buffer = io.BytesIO()
             if image is not None:
@@ -99,11 +99,13 @@ class Explorer(Answering):
             self.send({"id": number, "kind": "picture"} | told, [buffer.getvalue()] if image is not None else [])
 
         def on_stage(stage: Stage) -> None:
-            if stage.name == "image":
-                show(stage.name, stage.device, stage.result, [state.users[stage.device].person])
-            else:
-                seen = None if stage.result is None else self.chain.decode(stage.result.latent)[0]
-                show(stage.name, stage.device, seen, [])
+            made, device, scores, picture = stage.result, stage.device, {}, None
+            if isinstance(made, Handoff):
+                picture = self.chain.decode(made.latent)[0]
+            elif isinstance(made, Image.Image) and device is not None:
+                picture, user = made, state.users[device]
+                scores = self._scores(made, [user.person], user.prompt)
+            show(stage.name, device, picture, scores)
 
         self.chain.on_step = on_step
         try:
@@ -112,10 +114,10 @@ class Explorer(Answering):
                 plan, None, state.seed, beps=[user.bep for user in state.users], on_stage=on_stage,
             )  # fmt: skip
             for k, image in enumerate(made.images):  # who judges came first
-                show("image", k, image, list(people()))
+                show("image", k, image, self._scores(image, list(people()), state.users[k].prompt))
         finally:
             self.chain.on_step = before
-        flips = [f"{got.link.flipped_bits} of {got.link.payload_bits}" for got in made.received if got is not None]
+        flips = [f"{got.link.flipped_bits} of {got.link.payload_bits}" for got in made.received if got and got.link]
         return f"Bits that arrived wrong: {', '.join(flips)}." if flips else ""
 
     def _scores(self, image: Image.Image, names: list[str], prompt: str) -> dict[str, float]:
@@ -136,7 +138,7 @@ class Explorer(Answering):
         )
         made = optimum(self.service, found) if who == "optimum" else self.service.within_budget(found, self.policy.act(found))
         powers = made.power_w[0].round(1)
-        beps = self.link.bep(powers, gain)
+        beps = np.asarray(self.link.bep(powers, gain))
         return Choice(
             int(made.shared_steps[0]), tuple(made.device_steps[0].tolist()), tuple(powers.tolist()), tuple(beps.tolist())
         )

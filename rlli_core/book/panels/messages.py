@@ -7,7 +7,7 @@ Python writes, such as `atlas.json`, keep Python's names.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 from ...errors import InvalidArgument
@@ -47,7 +47,7 @@ def camel_case(name: str) -> str:
 def _told(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [_told(one) for one in value]
-    return value.told() if is_dataclass(value) else value
+    return value.told() if isinstance(value, Message) else value
 
 
 @dataclass(frozen=True)
