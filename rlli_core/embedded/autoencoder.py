@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderTiny
 
 from .scenes import CELL
-from .training import fit, rendered, share, to_tensor, worker
+from .training import fit, rendered, share, to_tensor, workers
 
 LATENT_CHANNELS = 8
 LATENT_NOISE = 0.12  # makes the decoder forgive small latent errors, of the sampler and of the channel
@@ -91,7 +91,7 @@ def _fit(name: str, model: AutoencoderTiny, loss: Callable, steps: int, seed: in
     batch = share(batch)
 
     def of_step(step: int) -> torch.Tensor:
-        rng = np.random.default_rng((seed, step, worker()))
+        rng = np.random.default_rng((seed, step, workers().process_index))
         picks = np.sort(rng.integers(len(data), size=batch))
         corner = CELL * np.round((middles[picks] - crop / 2 + rng.uniform(-32, 32, (batch, 2))) / CELL).astype(int)
         corner = corner.clip(0, data.shape[1] - crop)

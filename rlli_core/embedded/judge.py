@@ -8,7 +8,7 @@ from transformers import ResNetConfig, ResNetForImageClassification
 
 from ..qoe.judge import Judge
 from . import scenes
-from .training import fit, rendered, share, to_tensor, worker
+from .training import fit, rendered, share, to_tensor, workers
 
 
 def build() -> ResNetForImageClassification:
@@ -49,7 +49,7 @@ def train(steps: int, seed: int = 0, images: int = 24_000, batch: int = 64, **kw
     batch = share(batch)
 
     def loss(step: int) -> torch.Tensor:
-        rng = np.random.default_rng((seed, step, worker()))
+        rng = np.random.default_rng((seed, step, workers().process_index))
         picks = np.sort(rng.integers(len(data), size=batch))
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(spoil(to_tensor(data[picks]), rng)).logits.float()

@@ -16,7 +16,7 @@ from ..qoe.agent import RATINGS
 from ..qoe.judge import Judge, Verdict
 from . import scenes, tastes
 from .pictures import split_pictures
-from .training import rendered, wait, worker
+from .training import rendered, workers
 
 RENDERS = 24_000
 PICTURES = 9_600
@@ -48,20 +48,20 @@ class Lessons:
         """Look at all pictures once; kept in `WORK` for each set of pictures and state of the trait model."""
         state = zlib.crc32(Path(tastes.__file__).read_bytes(), zlib.crc32(np.ascontiguousarray(images[::37]).tobytes()))
         path = WORK / "seen" / f"{len(images)}-{state:08x}.npz"
-        if not path.exists() and worker() == 0:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            judge, verdicts, made, found = Judge.from_pretrained(), [], [], []
-            for start in tqdm(range(0, len(images), 200), desc="judging", mininterval=10):
-                some = [Image.fromarray(image) for image in images[start : start + 200]]
-                verdicts += (seen := judge.verdicts(some))
-                made += map(tastes.workmanship, some)
-                found += map(tastes.features, some, seen)
-            np.savez(
-                path.with_suffix(".tmp.npz"), made=made, features=found,
-                objects=[list(v.objects.values()) for v in verdicts], places=[list(v.places.values()) for v in verdicts],
-            )  # fmt: skip
-            path.with_suffix(".tmp.npz").replace(path)
-        wait()
+        with workers().main_process_first():
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                judge, verdicts, made, found = Judge.from_pretrained(), [], [], []
+                for start in tqdm(range(0, len(images), 200), desc="judging", mininterval=10):
+                    some = [Image.fromarray(image) for image in images[start : start + 200]]
+                    verdicts += (seen := judge.verdicts(some))
+                    made += map(tastes.workmanship, some)
+                    found += map(tastes.features, some, seen)
+                np.savez(
+                    path.with_suffix(".tmp.npz"), made=made, features=found,
+                    objects=[list(v.objects.values()) for v in verdicts], places=[list(v.places.values()) for v in verdicts],
+                )  # fmt: skip
+                path.with_suffix(".tmp.npz").replace(path)
         seen = np.load(path)
         return cls(images, pairs, others, *(seen[name] for name in ("objects", "places", "made", "features")))
 

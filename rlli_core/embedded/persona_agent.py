@@ -40,7 +40,7 @@ from ..qoe.conversation import Conversation
 from ..qoe.persona import TRAITS, Persona
 from . import scenes, tastes
 from .lessons import Lessons, described, drawn_lessons, measured, split_lessons, target, wish
-from .training import fit, share, to_tensor, worker
+from .training import fit, share, to_tensor, workers
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 CHAT = (
@@ -259,7 +259,7 @@ def description_loss(
     model: LlavaForConditionalGeneration, school: School, batch: int, seed: tuple[int, int], step: int
 ) -> torch.Tensor:
     """Cross-entropy of descriptions and measurements of a batch of pictures."""
-    rng = np.random.default_rng((*seed, step, worker()))
+    rng = np.random.default_rng((*seed, step, workers().process_index))
     picks = school.draw(rng, batch)
     with torch.autocast("cpu", torch.bfloat16):
         return say(model, look(model, school.pixels(picks, rng)), *school.description_batch(picks))
@@ -269,7 +269,7 @@ def rating_loss(
     model: LlavaForConditionalGeneration, school: School, batch: int, seed: tuple[int, int], told: float, step: int
 ) -> torch.Tensor:
     """Cross-entropy of taste, quality and rating, and `told` times that of descriptions and measurements."""
-    rng = np.random.default_rng((*seed, step, worker()))
+    rng = np.random.default_rng((*seed, step, workers().process_index))
     picks = school.draw(rng, batch)
     tokens, places, goal = school.rating_batch(picks, rng)
     with torch.autocast("cpu", torch.bfloat16):

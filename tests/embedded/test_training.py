@@ -57,7 +57,7 @@ def test_muon_moves_a_convolution_by_an_orthogonal_matrix():
     torch.manual_seed(0)
     model = torch.nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
     before = model.weight.detach().clone()
-    *_, muon = training.descents(model, lr=0.1, weight_decay=0.0, muon=True)
+    *_, muon = training.new_optimizers(model, lr=0.1, weight_decay=0.0, muon=True)
     model(torch.randn(2, 4, 6, 6)).square().sum().backward()
     muon.step()
     moved = (model.weight.detach() - before).flatten(1)
