@@ -10,8 +10,9 @@ from stable_baselines3 import DDPG, SAC, TD3
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 
-from .ddpg import Policy, Training, measure, validation
+from .ddpg import Training
 from .environment import ServiceEnv
+from .policy import Policy, measure, validation
 from .service import Service
 from .states import Allocation, States
 
