@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer import Argument, Option
 
-from ..errors import InvalidArgument, RlliError, RunFailed
+from ..errors import InvalidArgument, RlliError, RunFailed, check_integer
 from ..files import DATA
 from . import machine
 
@@ -140,7 +140,7 @@ def run_notebooks(
     everything: Annotated[bool, Option("--all", help="Every notebook.")] = False,
     profile: ProfileOption = "smoke",
     parameter: ParameterOption = None,
-    jobs: Annotated[int | None, Option(min=1, help="Notebooks at a time (default: one a core, 4 at most).")] = None,
+    jobs: Annotated[int | None, Option(help="Notebooks at a time (default: one a core, 4 at most).")] = None,
     force: Annotated[bool, Option("--force", help="Run also what is up to date.")] = False,
     write_back: Annotated[bool, Option("--write-back", help="Put the executed notebooks into notebooks/.")] = False,
 ) -> int:
@@ -254,15 +254,19 @@ def train_allocator(
     algorithm: Annotated[Algorithm | None, Option(help="Train once; sb3-ddpg, td3 and sac are stable-baselines3's.")] = None,
     study: Annotated[bool, Option("--study", help="Every algorithm, --seeds times each; goes on where it stopped.")] = False,
     profile: Annotated[Profile, Option(help="A minute, or as long as in the study.")] = "smoke",
-    users: Annotated[int, Option(min=1, max=8, help="Number of users K of a single training.")] = 3,
-    seed: Annotated[int, Option(min=0, help="Of a single training.")] = 0,
-    seeds: Annotated[int, Option(min=1, help="Of the study.")] = 10,
-    jobs: Annotated[int | None, Option(min=1, help="Processes of the study (default: one a core).")] = None,
+    users: Annotated[int, Option(help="Number of users K of a single training, 1 to 8.")] = 3,
+    seed: Annotated[int, Option(help="Of a single training.")] = 0,
+    seeds: Annotated[int, Option(help="Of the study.")] = 10,
+    jobs: Annotated[int | None, Option(help="Processes of the study (default: one a core).")] = None,
     folder: Annotated[Path | None, Option(help="Where to write, and to go on from (default: under build/).")] = None,
 ) -> int:
     """Train an allocator of steps and power on the table of QoE, or run the study of all algorithms."""
     if study == (algorithm is not None):
         raise InvalidArgument("--algorithm", algorithm, f"one of {', '.join(Algorithm.__args__)}, or else --study")
+    check_integer("users", users, 1, 8)
+    check_integer("seed", seed, 0)
+    check_integer("seeds", seeds, 1)
+    jobs = os.cpu_count() if jobs is None else check_integer("jobs", jobs, 1)
     import torch
 
     from ..allocation import ServiceConfig
@@ -271,7 +275,7 @@ def train_allocator(
     if study:
         folder = folder or DATA.parent / "build" / f"study-{profile}"
         output = DATA / "results" if profile == "full" else folder
-        studies.study(folder, seeds, studies.TRAINING[profile], jobs or os.cpu_count(), output)
+        studies.study(folder, seeds, studies.TRAINING[profile], jobs, output)
         print(f"written to {output}")
         return 0
     torch.set_num_threads(1)  # these networks are too small to share out

@@ -23,7 +23,7 @@ def test_the_chain_is_that_of_the_diffusion_posterior():
     """With an estimate that is always the truth, a chain from the noised action returns to it with the known variance."""
     torch.manual_seed(0)
     actor = DiffusionActor(1, 1, 8, steps=6)
-    assert actor.clean[0] == pytest.approx(1) and actor.noisy[0] == pytest.approx(0) and actor.spread[0] == 0
+    assert actor.clean[0] == pytest.approx(1) and actor.noisy[0] == pytest.approx(0) and actor.std[0] == 0
     alpha = np.array([np.exp(-0.1 / 6 - 9.9 * (2 * i - 1) / 72) for i in range(1, 7)])
     left = alpha.cumprod()
     assert left[-1] == pytest.approx(np.exp(-0.1 - 9.9 / 2))
