@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rlli_core import Persona, PersonaAgent, SplitDiffusion
-from rlli_core.embedded import evaluate, examples, persona_agent, scenes, tastes
+from rlli_core.embedded import cards, evaluate, examples, persona_agent, scenes, tastes
 from rlli_core.files import model_folder
 
 pytestmark = pytest.mark.slow
@@ -102,7 +102,7 @@ def test_scores_follow_the_trait_model_on_unseen_pictures_and_people(agent, judg
     images, prompts = [d.image for d in drawn], [d.caption for d in drawn]
     taught = tastes.ratings(images, prompts, people, judge)
     given = np.array([[s.value for s in agent.scores(images, person, prompts)] for person in people]).T
-    recorded = evaluate.read_results("persona_agent")["agreement"]
+    recorded = cards.read_results("persona_agent")["agreement"]
     left = [evaluate.interaction(table).ravel() for table in (taught, given)]
     assert np.corrcoef(*left)[0, 1] > recorded["interaction_renders"] - 0.1
     assert np.abs(taught - given).mean() < 2 * recorded["mean_error"]
@@ -111,7 +111,7 @@ def test_scores_follow_the_trait_model_on_unseen_pictures_and_people(agent, judg
 def test_descriptions_are_as_recorded(agent, drawn):
     told = agent.descriptions([d.image for d in drawn])
     right = np.mean([tastes.asked_for(text)[0][0] in (d.object, d.second) for text, d in zip(told, drawn)])
-    assert right > evaluate.read_results("persona_agent")["descriptions"]["object_renders"] - 0.12
+    assert right > cards.read_results("persona_agent")["descriptions"]["object_renders"] - 0.12
     assert told[0] == agent.describe(drawn[0].image)
 
 
