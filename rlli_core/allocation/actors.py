@@ -81,6 +81,9 @@ class DiffusionActor(nn.Module):
         return torch.randn(count, self.steps, self.action, generator=generator)
 
 
+Actor = PlainActor | DiffusionActor
+
+
 class Critic(nn.Module):
     """Two estimates of the reward of an action in a state; the "double" of Algorithm 3's title."""
 

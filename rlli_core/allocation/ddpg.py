@@ -10,6 +10,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,7 +83,7 @@ def train(
     seed: int = 0,
     folder: Path | None = None,
     progress: bool = True,
-    **options,
+    **options: Any,
 ) -> Policy:
     """Train an allocator.
 
@@ -135,7 +136,8 @@ class Learner:
         self.optimizers = [torch.optim.Adam(net.parameters(), training.lr, fused=True) for net in (self.actor, self.critic)]
         size = training.interactions + training.collect
         self.replay = [torch.zeros(size, width) for width in (seen, acts, 1)]
-        self.done, self.updates, self.seconds, self.rows = 0, 0, 0.0, []
+        self.done, self.updates, self.seconds = 0, 0, 0.0
+        self.rows: list[dict[str, float]] = []
         self.validation = validation(service)
 
     def step(self) -> None:
@@ -242,7 +244,7 @@ class Learner:
             network = getattr(self, name)
             network.load_state_dict({key: kept[f"{name}.{key}"] for key in network.state_dict()})
         for i, optimizer in enumerate(self.optimizers):
-            state = {}
+            state: dict[int, dict[str, torch.Tensor]] = {}
             for key in kept:
                 if key.startswith(f"optimizer.{i}."):
                     _, _, j, field = key.split(".")

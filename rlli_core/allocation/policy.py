@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from ..errors import InvalidArgument, ModelNotFound
 from ..files import DATA
-from .actors import DiffusionActor, PlainActor
+from .actors import Actor, DiffusionActor, PlainActor
 from .environment import ServiceEnv
 from .service import Service
 from .states import Allocation, States
@@ -33,7 +33,7 @@ class Policy:
     """
 
     service: Service
-    actor: torch.nn.Module
+    actor: Actor
     curve: pd.DataFrame
 
     @torch.no_grad()
@@ -44,11 +44,13 @@ class Policy:
     @torch.no_grad()
     def walk(self, states: States, seed: int) -> np.ndarray:
         """Actions (D + 1, B, m) of a diffusion actor through its denoising steps, from noise of this seed."""
+        if not isinstance(self.actor, DiffusionActor):
+            raise InvalidArgument("policy", type(self.actor).__name__, "one with denoising steps, such as g-ddpg's")
         seen = torch.from_numpy(self.service.observe(states))
         noise = self.actor.noise(len(seen), torch.Generator().manual_seed(seed))
         return self.actor.chain(seen, noise)[0].numpy()
 
-    def save(self, path: Path, **about: str) -> None:
+    def save(self, path: Path, **about: object) -> None:
         """Write the actor as safetensors, with its sizes and what is told `about` it."""
         shape = {"hidden": self.actor.net[0].out_features, "denoising_steps": getattr(self.actor, "steps", 0)}
         save_file(self.actor.state_dict(), path, {key: str(value) for key, value in (shape | about).items()})
@@ -79,7 +81,7 @@ class Policy:
         return cls(service, actor, pd.DataFrame())
 
 
-def new_actor(service: Service, hidden: int, denoising_steps: int) -> torch.nn.Module:
+def new_actor(service: Service, hidden: int, denoising_steps: int) -> Actor:
     """A diffusion actor, or with no denoising steps a plain one."""
     sizes = len(service.low), service.config.action_size, hidden
     return DiffusionActor(*sizes, denoising_steps) if denoising_steps else PlainActor(*sizes)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,8 +34,9 @@ from .states import Allocation, States
 from .table import TableQoE
 
 LIBRARY = ("sb3-ddpg", "td3", "sac")  # of stable-baselines3; `library.py` has them
-STUDIED = {name: (name, {}) for name in (*ALGORITHMS, *LIBRARY)}
-ABLATIONS = {
+Variant = tuple[str, dict[str, Any]]  # an algorithm, and the fields of `Training` that differ
+STUDIED: dict[str, Variant] = {name: (name, {}) for name in (*ALGORITHMS, *LIBRARY)}
+ABLATIONS: dict[str, Variant] = {
     "g-ddpg, D = 1": ("g-ddpg", {"denoising_steps": 1}),
     "g-ddpg, D = 2": ("g-ddpg", {"denoising_steps": 2}),
     "g-ddpg, D = 10": ("g-ddpg", {"denoising_steps": 10}),

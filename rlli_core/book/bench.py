@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pandas as pd
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
+from torch.utils.benchmark import timer
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, LlavaConfig, LlavaForConditionalGeneration
 
@@ -37,7 +40,7 @@ def bench(repeats: int = 3) -> dict[str, float]:
     """
     chain, agent = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded")
     prompt, persona = "a dog in front of a bush", Persona.named("GA1")
-    image = chain.generate(prompt, STEPS, 0)
+    image: Any = chain.generate(prompt, STEPS, 0)
     whole = min(time_calls(lambda: chain.generate(prompt, STEPS, 0), repeats))
     one = min(time_calls(lambda: chain.generate(prompt, 1, 0), repeats))
     rating = min(time_calls(lambda: agent.score(image, persona, prompt), repeats))
@@ -89,8 +92,8 @@ def updates_by_steps(service: Service, steps: list[int], training: Training | No
         learner = Learner("g-ddpg", service, Training(**base | {"denoising_steps": count}), 0)
         while learner.done < learner.training.batch:
             learner.collect()
-        index = torch.arange(learner.training.batch)
-        timed = {"update_ms": lambda learner=learner, index=index: learner.update(index), "products_ms": _products(learner)}
+        update = partial(learner.update, torch.arange(learner.training.batch))
+        timed: dict[str, Callable[[], object]] = {"update_ms": update, "products_ms": _products(learner)}
         rows[count] = {name: 1e3 * min(time_calls(what, BLOCKS, repeats, threads=1)) for name, what in timed.items()}
     return pd.DataFrame(rows).T.rename_axis("D")
 
@@ -98,9 +101,8 @@ def updates_by_steps(service: Service, steps: list[int], training: Training | No
 def _products(learner: Learner) -> Callable[[], None]:
     """A function that does the matrix products of one update, and nothing else."""
     batch, pairs = learner.training.batch, []
-    critic = [layer.weight for net in learner.critic.nets for layer in net[::2]]
-    actor = [layer.weight for layer in learner.actor.net[::2]]
-    for weights, passes, learns in ((critic, 1, True), (critic, 1, False), (actor, learner.actor.steps, True)):
+    critic, actor = ([p for p in network.parameters() if p.ndim == 2] for network in (learner.critic, learner.actor))
+    for weights, passes, learns in ((critic, 1, True), (critic, 1, False), (actor, learner.training.denoising_steps, True)):
         for weight in weights * passes:
             rows, columns = weight.shape
             x, g = torch.randn(batch, columns), torch.randn(batch, rows)
@@ -125,9 +127,9 @@ def matrix_tflops(device: str = "auto", dtype: str = "auto", side: int = 2048, r
     On a CPU the time is that of the processor, so that what else runs on the machine does not count.
     """
     place = choose_device(device)
-    clock = {"timer": lambda: time.process_time() / torch.get_num_threads()} if place.type == "cpu" else {}
+    clock = timer if place.type != "cpu" else lambda: time.process_time() / torch.get_num_threads()
     factor = torch.ones(check_integer("side", side, 1), side, device=place, dtype=choose_dtype(dtype, place))
-    return 2 * side**3 / min(time_calls(lambda: factor @ factor, check_integer("repeats", repeats, 1), **clock)) / 1e12
+    return 2 * side**3 / min(time_calls(lambda: factor @ factor, check_integer("repeats", repeats, 1), timer=clock)) / 1e12
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ def llava() -> Size:
     return Size(weights, 2.0 * weights * LLAVA_TOKENS)
 
 
-def _of_parts(unet: torch.nn.Module, vae: torch.nn.Module, text: torch.nn.Module, tokens: int) -> Size:
+def _of_parts(unet: Any, vae: Any, text: torch.nn.Module, tokens: int) -> Size:
     """Unet and vae on the meta device; the text encoder is counted in the weights, it runs once an image."""
     side, channels = unet.config.sample_size, unet.config.in_channels
     with torch.device("meta"), torch.no_grad():

@@ -10,10 +10,11 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
 import typer
 from typer import Argument, Option
+from typer.core import TyperGroup
 
 from ..errors import InvalidArgument, RlliError, RunFailed, check_integer
 from ..files import DATA
@@ -88,29 +89,30 @@ ParameterOption = Annotated[
 ]  # fmt: skip
 JsonOption = Annotated[bool, Option("--json", help="As JSON.")]
 
+
+def leave(status: int) -> None:
+    """Exit with the status that a command returned; flushed, so that a reader who left (rlli list | head -1) is noticed here."""
+    sys.stdout.flush()
+    raise typer.Exit(status)
+
+
 app = typer.Typer(
-    help=__doc__, epilog=FIRST_STEPS, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    help=__doc__, epilog=FIRST_STEPS, result_callback=leave, no_args_is_help=True, rich_markup_mode=None,
+    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )  # fmt: skip
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    group = typer.main.get_command(app)
+    group = cast(TyperGroup, typer.main.get_command(app))
     group.subcommand_metavar = f"{{{'|'.join(group.commands)}}} ..."
     try:
-        status = group(given, prog_name="rlli", standalone_mode=False)
-        sys.stdout.flush()
-        return status
-    except typer.TyperException as error:  # what typer refuses by itself
-        error.show()
-        return error.exit_code
+        return int(group(given, prog_name="rlli") or 0)
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
     except RlliError as error:
         print(f"rlli: {error}", file=sys.stderr)
         return 2 if isinstance(error, InvalidArgument) else 1
-    except BrokenPipeError:  # as by rlli list | head -1: what is left goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 app.command("doctor", epilog=example("rlli doctor"))(machine.doctor)
@@ -261,18 +263,18 @@ def train_allocator(
     folder: Annotated[Path | None, Option(help="Where to write, and to go on from (default: under build/).")] = None,
 ) -> int:
     """Train an allocator of steps and power on the table of QoE, or run the study of all algorithms."""
-    if study == (algorithm is not None):
-        raise InvalidArgument("--algorithm", algorithm, f"one of {', '.join(Algorithm.__args__)}, or else --study")
+    if study == bool(algorithm):
+        raise InvalidArgument("--algorithm", algorithm, f"one of {', '.join(get_args(Algorithm))}, or else --study")
     check_integer("users", users, 1, 8)
     check_integer("seed", seed, 0)
     check_integer("seeds", seeds, 1)
-    jobs = os.cpu_count() if jobs is None else check_integer("jobs", jobs, 1)
+    jobs = os.cpu_count() or 1 if jobs is None else check_integer("jobs", jobs, 1)
     import torch
 
     from ..allocation import ServiceConfig
     from ..allocation import study as studies
 
-    if study:
+    if algorithm is None:
         folder = folder or DATA.parent / "build" / f"study-{profile}"
         output = DATA / "results" if profile == "full" else folder
         studies.study(folder, seeds, studies.TRAINING[profile], jobs, output)
@@ -290,7 +292,7 @@ def train_allocator(
 app.command("models", epilog=example("rlli models"))(machine.list_models)
 
 
-def _expected_time(name: str, notebook) -> str:
+def _expected_time(name: str, notebook: Any) -> str:
     """Seconds the last run of each profile took here; else what the committed smoke run took where it was made."""
     from .runner import runs
 

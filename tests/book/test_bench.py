@@ -2,8 +2,6 @@
 
 import pytest
 
-import pytest
-
 from rlli_core.book import bench
 from rlli_core.errors import InvalidArgument
 
