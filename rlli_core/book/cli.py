@@ -155,7 +155,7 @@ def run_notebooks(
     if write_back and (parameters or profile != "smoke"):
         raise InvalidArgument("--write-back", True, "used with the smoke profile as it stands: that is what is committed")
     try:
-        runs.run(names, profile, parameters, force=force, write_back=write_back, jobs=jobs)
+        runs.run(names or None, profile, parameters, force=force, write_back=write_back, jobs=jobs)
     except RunFailed as failure:
         print(f"rlli: {failure}", file=sys.stderr)
         # The types are checked before the run; a value out of its range is refused by the notebook's own configuration.
