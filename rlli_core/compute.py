@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
+from typing import Any
 
 import diffusers
 import torch
 import transformers
+from torch.utils import benchmark
 
 from .errors import InvalidArgument, RunFailed
 
@@ -55,7 +56,7 @@ def keep_memory() -> None:
     mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
-def in_processes(function: Callable[..., None], jobs: Sequence[tuple]) -> None:
+def in_processes(function: Callable[..., None], jobs: Sequence[tuple[Any, ...]]) -> None:
     """Call `function(*job)` for every job at once, each in a process of its own and on one thread.
 
     Raises:
@@ -70,7 +71,7 @@ def in_processes(function: Callable[..., None], jobs: Sequence[tuple]) -> None:
         raise RunFailed(f"{failed} of {len(jobs)} processes failed, see above; what was done is kept, run the command again")
 
 
-def _on_one_thread(function: Callable[..., None], job: tuple) -> None:
+def _on_one_thread(function: Callable[..., None], job: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     function(*job)
 
@@ -96,13 +97,21 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return DTYPES[("fp16" if device.type == "cuda" else "fp32") if dtype == "auto" else dtype]
 
 
-def least(function: Callable[[], object], repeats: int, calls: int = 1) -> float:
-    """Seconds of a call: the least of `repeats` blocks of `calls`, since other work can only add; one call before does not count."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        for _ in range(calls):
-            function()
-        times.append((time.perf_counter() - start) / calls)
-    return min(times)
+def time_calls(
+    function: Callable[[], object],
+    repeats: int,
+    calls: int = 1,
+    *,
+    threads: int | None = None,
+    timer: Callable[[], float] = benchmark.timer,
+) -> list[float]:
+    """Seconds of a call in each of `repeats` blocks of `calls`, after a warm-up; a GPU is waited for.
+
+    Args:
+        threads: of PyTorch meanwhile, by default as many as now.
+        timer: the clock, in seconds.
+    """
+    watch = benchmark.Timer(
+        "function()", globals={"function": function}, timer=timer, num_threads=threads or torch.get_num_threads()
+    )
+    return [watch.timeit(calls).mean for _ in range(repeats)]

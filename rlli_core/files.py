@@ -7,14 +7,18 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
 
 from .errors import ModelNotFound
 
 DATA = Path(__file__).resolve().parent.parent / "data"
-WORK = Path(os.environ.get("RLLI_WORK", Path.home() / ".cache" / "rlli"))
-"""Checkpoints and rendered data sets live here, outside the repository."""
+WORK = Path(os.environ.get("RLLI_WORK") or user_cache_path("rlli", appauthor=False))
+"""Checkpoints and rendered data sets live here, outside the repository: $RLLI_WORK, or the system's folder for caches."""
 FRAMES = "RLLI_PANELS"
 """Environment variable: where a kernel's panels put their frames; see `book.panels.panel`."""
 
@@ -37,16 +41,16 @@ def model_folder(name: str) -> Path:
 def git_commit() -> str | None:
     """The checkout's commit, with a + where files differ from it; None where git does not know."""
 
-    def git(*arguments: str) -> subprocess.CompletedProcess:
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["git", *arguments], cwd=DATA.parent, capture_output=True, text=True, check=False)
 
     commit = git("rev-parse", "HEAD")
     if commit.returncode:
         return None
-    return commit.stdout.strip() + ("+" if git("status", "--porcelain").stdout else "")
+    return f"{commit.stdout.strip()}{'+' if git('status', '--porcelain').stdout else ''}"
 
 
-def provenance(command: str) -> dict:
+def provenance(command: str) -> dict[str, Any]:
     """The command that made a result, and the commit, day, machine and libraries that it was made with."""
     return {
         "command": command,
@@ -65,6 +69,6 @@ def write_text(path: Path, content: str) -> None:
     os.replace(temporary, path)
 
 
-def write_json(path: Path, values: dict) -> None:
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write JSON, whole or not at all."""
     write_text(path, json.dumps(values, indent=2) + "\n")

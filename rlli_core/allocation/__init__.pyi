@@ -1,10 +1,10 @@
-from .ddpg import Policy as Policy
 from .ddpg import Training as Training
 from .ddpg import train as train
 from .environment import ServiceEnv as ServiceEnv
 from .live import LiveQoE as LiveQoE
 from .oracle import compare as compare
 from .oracle import optimum as optimum
+from .policy import Policy as Policy
 from .service import Service as Service
 from .setting import ServiceConfig as ServiceConfig
 from .states import Allocation as Allocation

@@ -23,11 +23,11 @@ class PlainActor(nn.Module):
         return self.decide(state, noise)[0]
 
     def decide(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Actions (B, m), and what went into their tanh, (1, B, m)."""
-        drive = self.net(state)
-        return drive.tanh(), drive[None]
+        """Actions (B, m), and the pre-activations of their tanh, (1, B, m)."""
+        pre_activation = self.net(state)
+        return pre_activation.tanh(), pre_activation[None]
 
-    def noise(self, count: int, source: torch.Generator) -> None:
+    def noise(self, count: int, generator: torch.Generator) -> None:
         """None: this actor draws nothing."""
 
 
@@ -46,10 +46,11 @@ class DiffusionActor(nn.Module):
         i = torch.arange(1, steps + 1, dtype=torch.float64)
         log_alpha = -rate[0] / steps - (rate[1] - rate[0]) * (2 * i - 1) / (2 * steps**2)
         alpha = log_alpha.exp()
-        left, before = alpha.cumprod(0), torch.cat([torch.ones(1, dtype=torch.float64), alpha.cumprod(0)[:-1]])
-        self.clean = (before.sqrt() * (1 - alpha) / (1 - left)).tolist()  # weight of the estimate in the posterior mean
-        self.noisy = (alpha.sqrt() * (1 - before) / (1 - left)).tolist()  # and of the noisy action
-        self.spread = ((1 - alpha) * (1 - before) / (1 - left)).sqrt().tolist()
+        alpha_bar = alpha.cumprod(0)
+        previous = torch.cat([alpha.new_ones(1), alpha_bar[:-1]])
+        self.clean = (previous.sqrt() * (1 - alpha) / (1 - alpha_bar)).tolist()  # weight of the estimate in the posterior mean
+        self.noisy = (alpha.sqrt() * (1 - previous) / (1 - alpha_bar)).tolist()  # and of the noisy action
+        self.std = ((1 - alpha) * (1 - previous) / (1 - alpha_bar)).sqrt().tolist()  # of the posterior
 
     def forward(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """States (B, n) -> actions (B, m).
@@ -60,24 +61,27 @@ class DiffusionActor(nn.Module):
         return self.decide(state, noise)[0]
 
     def decide(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Actions (B, m), and what went into the tanh of each step's estimate, (D, B, m)."""
-        walked, drives = self.chain(state, noise)
-        return walked[-1], drives
+        """Actions (B, m), and the pre-activations of the tanh of each step's estimate, (D, B, m)."""
+        trajectory, pre_activations = self.chain(state, noise)
+        return trajectory[-1], pre_activations
 
     def chain(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The noisy start and the action after each of the D steps, (D + 1, B, m), and the drives of `decide`."""
+        """The noisy start and the action after each of the D steps, (D + 1, B, m), and the pre-activations of `decide`."""
         noise = state.new_zeros(len(state), self.steps, self.action) if noise is None else noise
-        walked, drives = [noise[:, 0]], []
+        trajectory, pre_activations = [noise[:, 0]], []
         for i in reversed(range(self.steps)):
-            place = state.new_full((len(state), 1), (i + 1) / self.steps)
-            drives.append(self.net(torch.cat([state, walked[-1], place], 1)))
-            moved = self.clean[i] * drives[-1].tanh() + self.noisy[i] * walked[-1]
-            walked.append(moved + self.spread[i] * noise[:, self.steps - i] if i else moved)
-        return torch.stack(walked), torch.stack(drives)
+            time = state.new_full((len(state), 1), (i + 1) / self.steps)
+            pre_activations.append(self.net(torch.cat([state, trajectory[-1], time], 1)))
+            mean = self.clean[i] * pre_activations[-1].tanh() + self.noisy[i] * trajectory[-1]
+            trajectory.append(mean + self.std[i] * noise[:, self.steps - i] if i else mean)
+        return torch.stack(trajectory), torch.stack(pre_activations)
 
-    def noise(self, count: int, source: torch.Generator) -> torch.Tensor:
+    def noise(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """Noise (count, D, m) for `forward`."""
-        return torch.randn(count, self.steps, self.action, generator=source)
+        return torch.randn(count, self.steps, self.action, generator=generator)
+
+
+Actor = PlainActor | DiffusionActor
 
 
 class Critic(nn.Module):

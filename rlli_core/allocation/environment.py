@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 
@@ -9,6 +11,7 @@ from ..errors import InvalidArgument
 from .service import QoESource, Service
 from .setting import ServiceConfig
 from .states import States
+from .table import TableQoE
 
 
 class ServiceEnv(gymnasium.Env):
@@ -25,11 +28,7 @@ class ServiceEnv(gymnasium.Env):
     metadata = {"render_modes": []}
 
     def __init__(self, config: ServiceConfig | None = None, source: QoESource | None = None):
-        if source is None:
-            from .table import TableQoE
-
-            source = TableQoE.load()
-        self.service = Service(config or ServiceConfig(), source)
+        self.service = Service(config or ServiceConfig(), TableQoE.load() if source is None else source)
         self.observation_space = gymnasium.spaces.Box(self.service.low, self.service.high, dtype=np.float32)
         self.action_space = gymnasium.spaces.Box(-1, 1, (self.service.config.action_size,), np.float32)
         self.state: States | None = None
@@ -39,7 +38,7 @@ class ServiceEnv(gymnasium.Env):
         """The setting."""
         return self.service.config
 
-    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Draw the next user group; `options={"state": states}` sets one instead, `States` of a batch of one."""
         super().reset(seed=seed)
         given = (options or {}).get("state")
@@ -48,13 +47,13 @@ class ServiceEnv(gymnasium.Env):
         self.state = self.service.draw(self.np_random, 1) if given is None else self.service.check(given)
         return self.service.observe(self.state)[0], {}
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Serve the group; the episode is over."""
         if self.state is None:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
         action = np.asarray(action)
         if action.shape != self.action_space.shape or not np.isfinite(action).all():
-            raise InvalidArgument("action", action.shape, f"{self.action_space.shape[0]} finite numbers in [-1, 1]")
+            raise InvalidArgument("action", action.shape, f"{self.config.action_size} finite numbers in [-1, 1]")
         allocation = self.service.decode(np.clip(action, -1, 1)[None])
         made = self.service.outcome(self.state, allocation)
         info = {

@@ -17,7 +17,7 @@ from ..files import WORK, provenance, write_json
 from ..qoe.agent import PersonaAgent
 from ..qoe.persona import Persona
 from .prompts import embed, groups
-from .table import BEPS, DEVICE_STEPS, PEOPLE, SEEDS, SHARED_STEPS, TABLE, people
+from .table import BEPS, DEVICE_STEPS, PERSONAS, SEEDS, SHARED_STEPS, TABLE, sobol_traits
 
 
 def gather(folder: Path, worker: int = 0, workers: int = 1) -> None:
@@ -25,7 +25,7 @@ def gather(folder: Path, worker: int = 0, workers: int = 1) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     chain = SplitDiffusion.from_pretrained("embedded", dtype="bf16")
     agent = PersonaAgent.from_pretrained("embedded", dtype="bf16", batch_size=64)
-    asked = [Persona.of(traits) for traits in people()]
+    asked = [Persona.of(traits) for traits in sobol_traits()]
     made_of = groups()
     units = [(g, d, s) for s, (g, members) in product(range(SEEDS), enumerate(made_of)) for d in range(len(members))]
     for group, device, seed in tqdm(units[worker::workers], desc="gathering", mininterval=10):
@@ -36,8 +36,8 @@ def gather(folder: Path, worker: int = 0, workers: int = 1) -> None:
         made = chain.sweep(server, [prompt], SHARED_STEPS, DEVICE_STEPS, BEPS, [seed], Link(), batch_size=32, progress=False)
         images = [record.image for record in made.records]
         images += [chain.generate(prompt, steps, seed) for steps in DEVICE_STEPS]
-        scores = agent.scores(images * PEOPLE, [p for p in asked for _ in images], prompt)
-        table = np.array([score.value for score in scores]).reshape(PEOPLE, len(images)).T
+        scores = agent.scores(images * PERSONAS, [p for p in asked for _ in images], prompt)
+        table = np.array([score.value for score in scores]).reshape(PERSONAS, len(images)).T
         np.save(path.with_suffix(".tmp.npy"), table.astype(np.float16))
         path.with_suffix(".tmp.npy").replace(path)
 
@@ -48,18 +48,18 @@ def assemble(folder: Path, path: Path = TABLE) -> None:
     units = np.array(
         [[[np.load(folder / f"{g}-{d}-{s}.npy") for s in range(SEEDS)] for d in range(3)] for g in range(len(made))]
     )
-    units = units.reshape(-1, SEEDS, size + len(DEVICE_STEPS), PEOPLE)
+    units = units.reshape(-1, SEEDS, size + len(DEVICE_STEPS), PERSONAS)
     prompts = list(dict.fromkeys(prompt for group in made for prompt in group))
     np.savez_compressed(
         path,
-        scores=units[:, :, :size].reshape(-1, SEEDS, len(SHARED_STEPS), len(DEVICE_STEPS), len(BEPS), PEOPLE),
+        scores=units[:, :, :size].reshape(-1, SEEDS, len(SHARED_STEPS), len(DEVICE_STEPS), len(BEPS), PERSONAS),
         alone=units[:, :, size:],
         prompts=prompts,
         groups=[[prompts.index(prompt) for prompt in group] for group in made],
         embeddings=embed(SplitDiffusion.from_pretrained("embedded"), prompts),
     )
     about = provenance("python -m rlli_core.allocation.gather")
-    about |= {"seeds": list(range(SEEDS)), "personas": PEOPLE, "dtype": "bf16", "image_scores": int(units.size)}
+    about |= {"seeds": list(range(SEEDS)), "personas": PERSONAS, "dtype": "bf16", "image_scores": int(units.size)}
     write_json(path.with_suffix(".json"), about)
 
 

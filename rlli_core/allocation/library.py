@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,9 @@ from stable_baselines3 import DDPG, SAC, TD3
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 
-from .ddpg import Policy, Training, measure, validation
+from .ddpg import Training
 from .environment import ServiceEnv
+from .policy import Policy, measure, validation
 from .service import Service
 from .states import Allocation, States
 
@@ -45,25 +47,27 @@ class Rounds(VecEnv):
     def close(self) -> None:
         """Nothing is open."""
 
-    def get_attr(self, attr_name, indices=None):
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Of every environment."""
         return [None if attr_name == "render_mode" else getattr(self, attr_name)] * self.num_envs
 
-    def set_attr(self, attr_name, value, indices=None) -> None:
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Not needed."""
         raise NotImplementedError
 
-    def env_method(self, method_name, *args, indices=None, **kwargs):
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
         """Not needed."""
         raise NotImplementedError
 
-    def env_is_wrapped(self, wrapper_class, indices=None) -> list[bool]:
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         """Never."""
         return [False] * self.num_envs
 
 
 class LibraryPolicy(Policy):
     """A trained model of stable-baselines3 in place of the actor."""
+
+    actor: Any
 
     def act(self, states: States) -> Allocation:
         """Allocate, the same every time."""

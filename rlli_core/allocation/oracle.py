@@ -16,6 +16,7 @@ from .environment import ServiceEnv
 from .service import Service
 from .states import Allocation, States
 
+Allocator = Callable[[Service, States], Allocation]
 POWER_STEP_W = 1.0
 
 
@@ -76,7 +77,7 @@ def _search(service: Service, states: States, step_w: float) -> Allocation:
 def _values(service: Service, states: States, shared: int, longest: int, powers: np.ndarray) -> np.ndarray:
     """Value of each number of device steps from 1 to `longest` for each user at each power, (steps, B, K, W)."""
     c, (count, users), width = service.config, states.prompts.shape, len(powers)
-    bep = c.link.bep(powers[None, :, None], states.gains[:, None]).reshape(-1, users)
+    bep = np.asarray(c.link.bep(powers[None, :, None], states.gains[:, None])).reshape(-1, users)
     every = states[np.repeat(np.arange(count), width)]
     rows, found = len(bep), []
     for steps in range(1, longest + 1):
@@ -142,7 +143,7 @@ def greedy(service: Service, states: States, step_w: float = 5.0) -> Allocation:
 
     def value(shared: np.ndarray, power: np.ndarray) -> np.ndarray:
         made = Allocation(shared, device, power)
-        return service.source.qoe(states, made, service.bep(states, made)).sum(1)
+        return np.asarray(service.source.qoe(states, made, service.bep(states, made)).sum(1))
 
     while True:
         left = c.server_budget - states.server_step_energy * shared - c.power_weight * power.sum(1)
@@ -161,9 +162,6 @@ def no_sharing(service: Service, states: States) -> Allocation:
     """Every device for itself: t0 = 0, nothing sent, all steps that its budget pays for."""
     shape = states.prompts.shape
     return Allocation(np.zeros(shape[0], int), service.affordable_steps(states), np.zeros(shape))
-
-
-Allocator = Callable[[Service, States], Allocation]
 
 
 def compare(service: Service, states: States, allocators: Mapping[str, Allocator | Allocation]) -> pd.DataFrame:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 import yaml
 
-from ..diffusion.split import SplitDiffusion
 from ..files import DATA
+
+if TYPE_CHECKING:
+    from ..diffusion.split import SplitDiffusion
 
 EMBEDDING = 8  # numbers that a policy sees of a prompt
 PAPER_GROUP = ("a tiger in front of a bush", "a dog in front of a bush", "a frog in front of a bush")
@@ -16,7 +20,7 @@ HELD_OUT = ("a tiger at night", "a crocodile in the street")  # server prompts o
 
 def groups() -> list[tuple[str, ...]]:
     """Groups of three prompts, the server's first: the paper's tiger and dog, and the first three of our larger groups."""
-    found = [PAPER_GROUP]
+    found: list[tuple[str, ...]] = [PAPER_GROUP]
     for group in yaml.safe_load((DATA / "prompts.yaml").read_text())["groups"]:
         single = [prompt for prompt in group if " and " not in prompt and " under " not in prompt]
         if len(single) >= 3 and single[0] != PAPER_GROUP[0]:
@@ -31,15 +35,16 @@ def embed(chain: SplitDiffusion, prompts: list[str]) -> np.ndarray:
     Each axis has unit variance over the prompts of `data/prompts.yaml`; values are cut off at 3.
     """
     known = [p for group in yaml.safe_load((DATA / "prompts.yaml").read_text())["groups"] for p in group]
-    pipeline = chain.pipeline
+    pipeline: Any = chain.pipeline
 
     def encode(texts: list[str]) -> np.ndarray:
         tokens = pipeline.tokenizer(
             texts, padding="max_length", truncation=True, max_length=pipeline.tokenizer.model_max_length, return_tensors="pt"
         ).input_ids
-        return pipeline.text_encoder(tokens.to(chain.denoiser.device)).pooler_output.float().cpu().numpy()
+        return np.asarray(pipeline.text_encoder(tokens.to(chain.denoiser.device)).pooler_output.float().cpu())
 
     base = encode(known)
     _, spread, axes = np.linalg.svd(base - base.mean(0), full_matrices=False)
     scale = spread[:EMBEDDING] / np.sqrt(len(known))
-    return np.clip((encode(prompts) - base.mean(0)) @ axes[:EMBEDDING].T / scale, -3, 3).astype(np.float32)
+    seen: np.ndarray = (encode(prompts) - base.mean(0)) @ axes[:EMBEDDING].T / scale
+    return seen.clip(-3, 3).astype(np.float32)

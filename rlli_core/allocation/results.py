@@ -22,18 +22,18 @@ def read() -> tuple[pd.DataFrame, pd.DataFrame, dict]:
     return runs, curves, json.loads((RESULTS / "allocation.json").read_text())
 
 
-def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+def interval(values: Sequence[float] | pd.Series, level: float = 0.95) -> tuple[float, float, float]:
     """Interquartile mean over seeds and its bootstrap interval, as Agarwal et al. (NeurIPS 2021) advise.
 
     Returns:
         Mean of the middle half, and the lower and upper end; all equal for a single or constant value.
     """
-    values = np.asarray(values, float)
-    middle = float(trim_mean(values, 0.25))
-    if len(values) < 2 or np.ptp(values) == 0:
+    sample = np.asarray(values, float)
+    middle = float(trim_mean(sample, 0.25))
+    if len(sample) < 2 or np.ptp(sample) == 0:
         return middle, middle, middle
     found = bootstrap(
-        (values,), lambda x, axis: trim_mean(x, 0.25, axis=axis), confidence_level=level, method="percentile",
+        (sample,), lambda x, axis: trim_mean(x, 0.25, axis=axis), confidence_level=level, method="percentile",
         rng=np.random.default_rng(0), n_resamples=5_000,
     )  # fmt: skip
     return middle, float(found.confidence_interval.low), float(found.confidence_interval.high)
@@ -44,11 +44,9 @@ def rounds_to(share: float = 0.9, column: str = "sum_qoe") -> pd.DataFrame:
     _, curves, about = read()
     goal = share * about["validation_optimum"][column]
 
-    def first(curve: pd.DataFrame) -> float:
-        there = curve.loc[curve[column] >= goal, "interactions"]
-        return float(there.min()) if len(there) else np.nan
-
-    return curves.groupby(["name", "seed"]).apply(first, include_groups=False).rename("rounds").reset_index()
+    runs = curves.groupby(["name", "seed"])
+    reached = curves[curves[column] >= goal].groupby(["name", "seed"]).interactions.min()
+    return reached.reindex(runs.size().index).astype(float).rename("rounds").reset_index()
 
 
 def summary(names: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from .setting import ServiceConfig
 from .states import Allocation, Outcome, States
-
-if TYPE_CHECKING:
-    from .setting import ServiceConfig
 
 
 def outcome(config: ServiceConfig, states: States, allocation: Allocation, qoe: np.ndarray) -> Outcome:

@@ -25,9 +25,12 @@ class QoESource(Protocol):
         groups: who may come together: indices of prompts, the server's first.
     """
 
-    prompts: tuple[str, ...]
-    embeddings: np.ndarray
-    groups: tuple[tuple[int, ...], ...]
+    @property
+    def prompts(self) -> tuple[str, ...]: ...
+    @property
+    def embeddings(self) -> np.ndarray: ...
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]: ...
 
     def qoe(self, states: States, allocation: Allocation, bep: np.ndarray, longest: np.ndarray | None = None) -> np.ndarray:
         """Q_k in [0, 1], shape (B, K), of every user at bit error probabilities `bep` (B, K).
@@ -52,8 +55,7 @@ class Service:
         if not source.groups:
             raise InvalidArgument("source", type(source).__name__, "a source with at least one group of prompts")
         self.config, self.source = config, source
-        low, high = self._limits()
-        self.low, self.high = low.astype(np.float32), high.astype(np.float32)
+        self.low, self.high = self._observation_limits()
 
     def draw(self, rng: np.random.Generator, count: int) -> States:
         """Draw `count` user groups: prompts that can share steps, people, energies and channel gains."""
@@ -139,7 +141,7 @@ class Service:
 
     def bep(self, states: States, allocation: Allocation) -> np.ndarray:
         """Bit error probabilities (B, K) at the powers of an allocation and the channel gains of the states."""
-        return self.config.link.bep(allocation.power_w, states.gains)
+        return np.asarray(self.config.link.bep(allocation.power_w, states.gains))
 
     def within_budget(self, states: States, allocation: Allocation) -> Allocation:
         """The allocation cut to what (22) and (24) allow: steps to the budgets, then all powers by one factor."""
@@ -152,23 +154,22 @@ class Service:
 
     def affordable_steps(self, states: States) -> np.ndarray:
         """Most steps (B, K) that each device's budget (22) pays for, one at the least."""
-        return np.maximum((self.config.device_budget / states.device_step_energy + 1e-9).astype(int), 1)
+        affordable: np.ndarray = self.config.device_budget / states.device_step_energy + 1e-9
+        return affordable.astype(int).clip(1)
 
     def outcome(self, states: States, allocation: Allocation) -> Outcome:
         """Serve every group and return QoE, reward (27) and by how much each constraint is missed."""
         qoe = self.source.qoe(states, allocation, self.bep(states, allocation))
         return outcome(self.config, states, allocation, qoe)
 
-    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+    def _observation_limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest of what `observe` gives, part by part, each (n,) float32."""
         c, size = self.config, self.source.embeddings.shape[1]
         parts = [(0, 1, 5 * c.users), (-3, 3, size * c.users), (0, c.server_budget, 1), (0, c.device_budget, c.users)]
-        parts += [(GAIN_DB[0] / 10, GAIN_DB[1] / 10, c.users), (0, 1, 1)]
-        return tuple(np.concatenate([np.full(p[2], p[i], float) for p in parts]) for i in (0, 1))
+        low, high, sizes = zip(*parts, (GAIN_DB[0] / 10, GAIN_DB[1] / 10, c.users), (0, 1, 1))
+        return np.repeat(low, sizes).astype(np.float32), np.repeat(high, sizes).astype(np.float32)
 
 
-def _limits(value: Range) -> tuple[float, float]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-
-
-def _draw(rng: np.random.Generator, value: Range, size) -> np.ndarray:
-    return rng.uniform(*_limits(value), size)
+def _draw(rng: np.random.Generator, value: Range, size: int | tuple[int, ...]) -> np.ndarray:
+    """Uniform between the ends of a range; a single number is drawn as it is."""
+    return rng.uniform(np.min(value), np.max(value), size)

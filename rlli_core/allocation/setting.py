@@ -84,11 +84,11 @@ class ServiceConfig:
         return self.users + self.max_shared_steps + self.users * self.max_device_steps
 
 
-def _check_range(name: str, value: Range, low: float, high: float = float("inf"), **how) -> None:
+def _check_range(name: str, value: Range, low: float, high: float = float("inf"), **open_ends: bool) -> None:
     if isinstance(value, (tuple, list)):
         if len(value) != 2 or not value[0] <= value[1]:
             raise InvalidArgument(name, value, "a number, or a pair (low, high)")
         for one in value:
-            check_number(name, one, low, high, **how)
+            check_number(name, one, low, high, **open_ends)
     else:
-        check_number(name, value, low, high, **how)
+        check_number(name, value, low, high, **open_ends)

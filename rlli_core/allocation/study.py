@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,10 @@ from ..diffusion.split import SplitDiffusion
 from ..files import provenance, write_json
 from ..qoe.agent import PersonaAgent
 from . import oracle
-from .ddpg import ALGORITHMS, Training, train, validation
+from .ddpg import ALGORITHMS, Training, train
 from .live import LiveQoE
 from .oracle import optimum
+from .policy import validation
 from .prompts import groups
 from .results import RESULTS
 from .service import Service
@@ -32,14 +34,15 @@ from .states import Allocation, States
 from .table import TableQoE
 
 LIBRARY = ("sb3-ddpg", "td3", "sac")  # of stable-baselines3; `library.py` has them
-STUDIED = {name: (name, {}) for name in (*ALGORITHMS, *LIBRARY)}
-ABLATIONS = {
+Variant = tuple[str, dict[str, Any]]  # an algorithm, and the fields of `Training` that differ
+STUDIED: dict[str, Variant] = {name: (name, {}) for name in (*ALGORITHMS, *LIBRARY)}
+ABLATIONS: dict[str, Variant] = {
     "g-ddpg, D = 1": ("g-ddpg", {"denoising_steps": 1}),
     "g-ddpg, D = 2": ("g-ddpg", {"denoising_steps": 2}),
     "g-ddpg, D = 10": ("g-ddpg", {"denoising_steps": 10}),
     "g-ddpg, critic sees action": ("g-ddpg", {"critic_sees": "action"}),
     "ddpg, critic sees action": ("ddpg", {"critic_sees": "action"}),
-    "g-ddpg, no restraint": ("g-ddpg", {"restraint": 0.0}),
+    "g-ddpg, no action penalty": ("g-ddpg", {"action_penalty": 0.0}),
     "g-ddpg, rate 1e-3": ("g-ddpg", {"lr": 1e-3}),
     "ddpg, rate 1e-3": ("ddpg", {"lr": 1e-3}),
     "g-ddpg, rate 1e-4": ("g-ddpg", {"lr": 1e-4}),
@@ -50,13 +53,18 @@ TEST_SEED, LIVE_SEED = 2_000_003, 50_000
 TEST_STATES, LIVE_STATES = 512, 16
 
 
-class Exam:
-    """States that no learner has seen, with the optimum of each: on the table, live, and with prompts never trained on.
+class Evaluation:
+    """Held-out states and the optimum of each, in three sets: on the table, live, and with prompts never trained on.
 
     Args:
         config: the setting.
         live_states: how many of the states are served live.
         states: how many there are; a quarter as many have prompts never trained on.
+
+    Attributes:
+        service: on the table of the prompts that learners are trained on.
+        sets: "table", "new_prompts" and "live", each a service and its states.
+        best: the outcome of the optimum in each set.
     """
 
     def __init__(self, config: ServiceConfig, live_states: int = LIVE_STATES, states: int = TEST_STATES):
@@ -64,31 +72,31 @@ class Exam:
         chain, agent = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded")
         live = LiveQoE(chain, agent, config.link, groups(), LIVE_SEED)
         self.service = Service(config, known)
-        self.papers = {
+        self.sets = {
             "table": (self.service, self.service.draw(np.random.default_rng(TEST_SEED), states)),
             "new_prompts": ((other := Service(config, unseen)), other.draw(np.random.default_rng(TEST_SEED), states // 4)),
         }
-        self.papers["live"] = (Service(config, live), self.papers["table"][1][:live_states])
+        self.sets["live"] = (Service(config, live), self.sets["table"][1][:live_states])
         self.best = {
             name: service.outcome(states, optimum(self.table_of(service), states))
-            for name, (service, states) in self.papers.items()
+            for name, (service, states) in self.sets.items()
         }
 
     def table_of(self, service: Service) -> Service:
         """What searches by the QoE searches the table, also where it is served live."""
-        return self.service if service is self.papers["live"][0] else service
+        return self.service if service is self.sets["live"][0] else service
 
-    def mark(self, allocate: Callable[[Service, States], Allocation]) -> dict[str, float]:
-        """Measure an allocator, cut to the budgets, as shares of what the optimum has in the same states.
+    def evaluate(self, allocate: Callable[[Service, States], Allocation]) -> dict[str, float]:
+        """Evaluate an allocator, cut to the budgets, as shares of what the optimum has in the same states.
 
         Returns:
-            For each kind of state, `<kind>_sum_qoe`, `<kind>_share` (sum QoE over the optimum's), `<kind>_reward_gap` (reward
-            missing to the optimum's) and `<kind>_violated` (share of groups in which a user is below the threshold where the
+            For each set, `<set>_sum_qoe`, `<set>_share` (sum QoE over the optimum's), `<set>_reward_gap` (reward
+            missing to the optimum's) and `<set>_violated` (share of groups in which a user is below the threshold where the
             optimum has nobody below; the energy constraints hold by the cut). For the table also `raw_over_budget`, the share
             of groups over a budget before the cut.
         """
         found = {}
-        for name, (service, states) in self.papers.items():
+        for name, (service, states) in self.sets.items():
             raw = allocate(service, states)
             made = service.outcome(states, service.within_budget(states, raw))
             best = self.best[name]
@@ -101,26 +109,26 @@ class Exam:
         return {key: float(value) for key, value in found.items()}
 
 
-def run(name: str, seed: int, exam: Exam, training: Training, place: Path) -> pd.Series:
-    """Train and examine one of `STUDIED` or `ABLATIONS`, unless its result is in the folder `place`; return the result."""
-    if (place / "result.json").exists():
-        return pd.Series(json.loads((place / "result.json").read_text()))
-    place.mkdir(parents=True, exist_ok=True)
+def run(name: str, seed: int, evaluation: Evaluation, training: Training, folder: Path) -> pd.Series:
+    """Train and evaluate one of `STUDIED` or `ABLATIONS`, unless its result is in `folder`; return the result."""
+    if (folder / "result.json").exists():
+        return pd.Series(json.loads((folder / "result.json").read_text()))
+    folder.mkdir(parents=True, exist_ok=True)
     algorithm, changes = (STUDIED | ABLATIONS)[name]
     training = replace(training, **changes)
     if algorithm in ALGORITHMS:
-        policy = train(algorithm, exam.service, seed, place, progress=False, **vars(training))
-        policy.save(place / "actor.safetensors", name=name, seed=seed, interactions=training.interactions)
+        policy = train(algorithm, evaluation.service, seed, folder, progress=False, **vars(training))
+        policy.save(folder / "actor.safetensors", name=name, seed=seed, interactions=training.interactions)
     else:
         from .library import train_library
 
-        policy = train_library(algorithm, exam.service, seed, training)
-    policy.curve.assign(name=name, seed=seed).to_csv(place / "curve.csv", index=False)
+        policy = train_library(algorithm, evaluation.service, seed, training)
+    policy.curve.assign(name=name, seed=seed).to_csv(folder / "curve.csv", index=False)
     last = policy.curve.iloc[-1]
     result = {"name": name, "seed": seed, "seconds": float(last.seconds), "updates": int(last.updates)}
-    result |= exam.mark(lambda service, states: replace(policy, service=service).act(states))
-    write_json(place / "result.json", result)
-    (place / "checkpoint.safetensors").unlink(missing_ok=True)
+    result |= evaluation.evaluate(lambda service, states: replace(policy, service=service).act(states))
+    write_json(folder / "result.json", result)
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     return pd.Series(result)
 
 
@@ -134,37 +142,42 @@ def study(folder: Path, seeds: int, training: Training, workers: int, output: Pa
     todo = [(name, seed) for seed, name in product(range(seeds), STUDIED)]
     todo += [(name, seed) for seed, name in product(range((seeds + 4) // 5), ABLATIONS)]
     in_processes(_work, [(folder, todo[i::workers], training) for i in range(workers)])
-    collect([_place(folder, *one) for one in todo], training, output)
+    collect([_folder(folder, *one) for one in todo], training, output)
 
 
-def _place(folder: Path, name: str, seed: int) -> Path:
-    return folder / f"{name.replace(', ', '-').replace(' ', '')}-{seed}"
+def _folder(base: Path, name: str, seed: int) -> Path:
+    return base / f"{name.replace(', ', '-').replace(' ', '')}-{seed}"
 
 
 def _work(folder: Path, todo: list[tuple[str, int]], training: Training) -> None:
-    exam = Exam(ServiceConfig())
+    evaluation = Evaluation(ServiceConfig())
     for name, seed in todo:
-        run(name, seed, exam, training, _place(folder, name, seed))
+        run(name, seed, evaluation, training, _folder(folder, name, seed))
         print(f"{name}, seed {seed}: done", flush=True)
 
 
-def collect(places: Sequence[Path], training: Training, output: Path) -> None:
+def collect(folders: Sequence[Path], training: Training, output: Path) -> None:
     """Write the tables of a finished study, and how the rules of thumb do on the same states."""
-    exam, rng = Exam(ServiceConfig()), np.random.default_rng(TEST_SEED)
+    evaluation, rng = Evaluation(ServiceConfig()), np.random.default_rng(TEST_SEED)
     rules = {
         "random": lambda service, states: oracle.random(service, states, rng),
         "equal split": oracle.equal_split,
         "no sharing": oracle.no_sharing,
-        "greedy": lambda service, states: oracle.greedy(exam.table_of(service), states),
-        "optimum": lambda service, states: optimum(exam.table_of(service), states),
+        "greedy": lambda service, states: oracle.greedy(evaluation.table_of(service), states),
+        "optimum": lambda service, states: optimum(evaluation.table_of(service), states),
     }
-    marks = {name: exam.mark(rule) for name, rule in rules.items()}
-    pd.DataFrame([json.loads((p / "result.json").read_text()) for p in places]).to_csv(
+    scores = {name: evaluation.evaluate(rule) for name, rule in rules.items()}
+    pd.DataFrame([json.loads((p / "result.json").read_text()) for p in folders]).to_csv(
         output / "allocation_runs.csv", index=False
     )
-    pd.concat([pd.read_csv(p / "curve.csv") for p in places]).to_csv(output / "allocation_curves.csv", index=False)
+    pd.concat([pd.read_csv(p / "curve.csv") for p in folders]).to_csv(output / "allocation_curves.csv", index=False)
     about = provenance("rlli train --study --profile full")
-    found = {"rules": marks, "validation_optimum": optimum_curve(exam.service), "training": vars(training), "provenance": about}
+    found = {
+        "rules": scores,
+        "validation_optimum": optimum_curve(evaluation.service),
+        "training": vars(training),
+        "provenance": about,
+    }
     write_json(output / "allocation.json", found)
 
 

@@ -1,7 +1,7 @@
 """QoE from a table: what the split chain and the persona agent gave on a lattice of allocations, gathered once.
 
 `python -m rlli_core.allocation.gather` gathers it (about 65 core-minutes; resumes). One unit of work is one pair of prompts
-and one image seed: every hand-off of the lattice, rated by `PEOPLE` personas.
+and one image seed: every hand-off of the lattice, rated by `PERSONAS` personas.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ SHARED_STEPS = (0, 1, 2, 3, 5, 7, 10)  # at 0 the noise itself is sent, which is
 DEVICE_STEPS = (1, 2, 4, 6, 8)
 BEPS = (0.0, 0.02, 0.06, 0.13, 0.25, 0.5)  # about even in the square root, in which the QoE is interpolated
 ROOTS = np.linspace(0, np.sqrt(BEPS[-1]), 41)  # of the BEPs at which the smooth curve through the lattice is kept
-PEOPLE = 16
+PERSONAS = 16
 SEEDS = 3
 
 
-def people() -> np.ndarray:
-    """Traits (PEOPLE, 5) that cover the cube of personas evenly."""
-    return qmc.Sobol(5, seed=0).random(PEOPLE)
+def sobol_traits() -> np.ndarray:
+    """Traits (PERSONAS, 5) that cover the cube of personas evenly."""
+    return np.asarray(qmc.Sobol(5, seed=0).random(PERSONAS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,37 +111,38 @@ class TableQoE:
         ):
             if np.min(value) < 0 or np.max(value) > most:
                 raise InvalidArgument(name, float(np.max(value)), f"0 to {most}, where the table was gathered")
-        step, on = _place(shared_steps, np.arange(self.fits.shape[1]))
-        root, along = _place(np.sqrt(bep), ROOTS)
-        weights = 0
+        step, on = _cell(shared_steps, np.arange(self.fits.shape[1]))
+        root, along = _cell(np.sqrt(bep), ROOTS)
+        weights = np.zeros(1)
         for row, left in ((step, 1 - on), (step + 1, on)):
             for column, part in ((root, 1 - along), (root + 1, along)):
                 weights = weights + (left * part)[..., None] * self.fits[pair, row, device_steps, column]
         weights = np.where(np.asarray(shared_steps)[..., None] == 0, self.alone[pair, device_steps], weights)
-        return np.clip(weights[..., 0] + (weights[..., 1:] * personas).sum(-1), 0, 1)
+        qoe: np.ndarray = weights[..., 0] + (weights[..., 1:] * personas).sum(-1)
+        return qoe.clip(0, 1)
 
 
 def _fits(scores: np.ndarray, alone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores (pairs, t0, t_k, BEPs, people) and unshared ones (pairs, t_k, people) -> coefficients at every whole step."""
-    asked = np.concatenate([np.ones((PEOPLE, 1)), people()], 1)
+    asked = np.concatenate([np.ones((PERSONAS, 1)), sobol_traits()], 1)
     solve = np.linalg.pinv(asked).T  # (people, 6)
     smooth = PchipInterpolator(np.sqrt(BEPS), scores, axis=3)(ROOTS) @ solve
     shared, device = np.arange(SHARED_STEPS[-1] + 1), np.arange(DEVICE_STEPS[-1] + 1)
-    fits = _between(_between(smooth, SHARED_STEPS, shared, 1), DEVICE_STEPS, device, 2)
-    return fits, _between(alone @ solve, DEVICE_STEPS, device, 1)
+    fits = _interpolate(_interpolate(smooth, SHARED_STEPS, shared, 1), DEVICE_STEPS, device, 2)
+    return fits, _interpolate(alone @ solve, DEVICE_STEPS, device, 1)
 
 
-def _between(values: np.ndarray, known: tuple[int, ...], wanted: np.ndarray, axis: int) -> np.ndarray:
+def _interpolate(values: np.ndarray, known: tuple[int, ...], wanted: np.ndarray, axis: int) -> np.ndarray:
     """Interpolate linearly along one axis; the nearest value outside of what is known."""
-    low, part = _place(wanted, known)
+    low, part = _cell(wanted, known)
     shape = [1] * values.ndim
     shape[axis] = -1
     part = part.reshape(shape)
-    return (1 - part) * values.take(low, axis) + part * values.take(low + 1, axis)
+    return np.asarray((1 - part) * values.take(low, axis) + part * values.take(low + 1, axis))
 
 
-def _place(wanted: np.ndarray, known: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Between which two of the known values each wanted one lies: number of the lower, and how far on to the upper, 0 to 1."""
-    place = np.interp(wanted, known, np.arange(len(known)))
-    low = np.minimum(place.astype(int), len(known) - 2)
-    return low, place - low
+def _cell(wanted: np.ndarray, known: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Between which two of the known values each wanted one lies: index of the lower, and how far on to the upper, 0 to 1."""
+    position = np.interp(wanted, known, np.arange(len(known)))
+    low = np.minimum(position.astype(int), len(known) - 2)
+    return low, position - low

@@ -1,140 +1,53 @@
-"""What things cost: seconds on this machine, operations and memory of a model, steps with sharing and without."""
+"""What things cost: seconds on this machine, steps with sharing and without, operations and memory of a model."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import Any
 
-import diffusers
 import pandas as pd
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
+from torch.utils.benchmark import timer
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, LlavaConfig, LlavaForConditionalGeneration
 
 from ..allocation.ddpg import Learner, Training
 from ..allocation.service import Service
-from ..compute import choose_device, choose_dtype, least, quiet
+from ..allocation.setting import ServiceConfig
+from ..allocation.table import TableQoE
+from ..compute import choose_device, choose_dtype, quiet, time_calls
+from ..diffusion.split import SplitDiffusion
 from ..errors import check_integer
+from ..qoe.agent import PersonaAgent
+from ..qoe.persona import Persona
 from ..records import SplitPlan
 
-if TYPE_CHECKING:
-    from ..diffusion.split import SplitDiffusion
-
-STEPS = 10
+STEPS = 10  # of the image that `bench` times
+BLOCKS = 5  # of updates; the least of them counts, since whatever else runs on the machine can only add
+LLAVA_TOKENS = 1_000  # of a persona agent's question, rounded up: 576 of the picture and a few hundred of text
 
 
 def bench(repeats: int = 3) -> dict[str, float]:
-    """Time the embedded models, after a warm-up; each number is the least of `repeats` blocks.
+    """Time the embedded models, after a warm-up; each number is the least of `repeats`.
 
     Returns:
         Seconds, by what they are of: an image of ten steps, one denoising step, a rating of one picture by one agent,
         and one update of G-DDPG with the settings of `rlli train`.
     """
-    from .. import Persona, PersonaAgent, SplitDiffusion
-    from ..allocation import Service, ServiceConfig, TableQoE, Training
-
     chain, agent = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded")
     prompt, persona = "a dog in front of a bush", Persona.named("GA1")
-    image = chain.generate(prompt, STEPS, 0)
-    whole = least(lambda: chain.generate(prompt, STEPS, 0), repeats)
-    one = least(lambda: chain.generate(prompt, 1, 0), repeats)
-    rating = least(lambda: agent.score(image, persona, prompt), repeats)
+    image: Any = chain.generate(prompt, STEPS, 0)
+    whole = min(time_calls(lambda: chain.generate(prompt, STEPS, 0), repeats))
+    one = min(time_calls(lambda: chain.generate(prompt, 1, 0), repeats))
+    rating = min(time_calls(lambda: agent.score(image, persona, prompt), repeats))
     steps = Training().denoising_steps
     update = updates_by_steps(Service(ServiceConfig(), TableQoE.load()), [steps], repeats=repeats).update_ms[steps] / 1e3
     # The difference of the two chains leaves out what an image costs once: reading the prompt, decoding.
     return {"image_s": whole, "denoising_step_s": (whole - one) / (STEPS - 1), "rating_s": rating, "allocator_update_s": update}
-
-
-LLAVA_TOKENS = 1_000  # of a persona agent's question, rounded up: 576 of the picture and a few hundred of text
-
-
-@dataclass(frozen=True)
-class Size:
-    """Size of a model.
-
-    Attributes:
-        weights: numbers in it.
-        step_flops: floating-point operations of one denoising step of one image with guidance, or of one rating.
-        decode_flops: of decoding the latent to the image; 0 for an agent.
-    """
-
-    weights: int
-    step_flops: float
-    decode_flops: float = 0.0
-
-    @property
-    def memory_gb(self) -> float:
-        """Gigabytes of the weights in 16 bits. What runs beside them (activations, a cache) comes on top."""
-        return 2 * self.weights / 1e9
-
-    def seconds(self, steps: int, tflops: float) -> float:
-        """Seconds of an image of so many steps (or of so many ratings) at a sustained rate in TFLOP/s."""
-        return (check_integer("steps", steps, 1) * self.step_flops + self.decode_flops) / (1e12 * tflops)
-
-
-def of_pipeline(pipeline: diffusers.DiffusionPipeline) -> Size:
-    """Count a pipeline of the Stable Diffusion type that is loaded, such as `SplitDiffusion.pipeline`."""
-    unet, vae, text = pipeline.unet, pipeline.vae, pipeline.text_encoder
-    with torch.device("meta"), quiet():
-        copies = type(unet).from_config(unet.config), type(vae).from_config(vae.config)
-    return _of_parts(*copies, text, pipeline.tokenizer.model_max_length)
-
-
-def stable_diffusion() -> Size:
-    """Count Stable Diffusion 1.x at 512 x 512 pixels, from its published configuration."""
-    with torch.device("meta"):
-        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
-        vae = AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=512,
-            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        )  # fmt: skip
-        text = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
-            )
-        )
-    return _of_parts(unet, vae, text, tokens=77)
-
-
-def llava() -> Size:
-    """Count LLaVA 1.5 with 7 billion weights: two operations a weight and token, which neglects attention itself."""
-    with torch.device("meta"):
-        weights = _weights(LlavaForConditionalGeneration(LlavaConfig()))
-    return Size(weights, 2.0 * weights * LLAVA_TOKENS)
-
-
-def matrix_tflops(device: str = "auto", dtype: str = "auto", side: int = 2048, repeats: int = 5) -> float:
-    """Measure products of two large matrices on this machine, in TFLOP/s, the best of a few; networks reach less than that.
-
-    On a CPU the time is that of the processor, so that what else runs on the machine does not count.
-    """
-    place = choose_device(device)
-    clock = time.perf_counter if place.type != "cpu" else lambda: time.process_time() / torch.get_num_threads()
-    factor = torch.ones(check_integer("side", side, 1), side, device=place, dtype=choose_dtype(dtype, place))
-    seconds = []
-    for _ in range(check_integer("repeats", repeats, 1) + 1):  # the first one warms up
-        start = clock()
-        (factor @ factor)[0, 0].item()  # waits until it is computed
-        seconds.append(clock() - start)
-    return 2 * side**3 / min(seconds[1:]) / 1e12
-
-
-def _of_parts(unet: torch.nn.Module, vae: torch.nn.Module, text: torch.nn.Module, tokens: int) -> Size:
-    """Unet and vae on the meta device; the text encoder is counted in the weights, it runs once an image."""
-    side, channels = unet.config.sample_size, unet.config.in_channels
-    with torch.device("meta"), torch.no_grad():
-        with FlopCounterMode(display=False) as step:
-            unet(torch.empty(2, channels, side, side), torch.tensor(1), torch.empty(2, tokens, unet.config.cross_attention_dim))
-        with FlopCounterMode(display=False) as decode:
-            vae.decode(torch.empty(1, channels, side, side))
-    return Size(sum(map(_weights, (unet, vae, text))), step.get_total_flops(), decode.get_total_flops())
-
-
-def _weights(model: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 @dataclass(frozen=True)
@@ -166,37 +79,30 @@ def sharing_cost(
     return SharingCost(shared_calls, chain.denoiser_calls - before, shared_s, time.perf_counter() - start)
 
 
-BLOCKS = 5
-
-
 def updates_by_steps(service: Service, steps: list[int], training: Training | None = None, repeats: int = 30) -> pd.DataFrame:
     """Milliseconds an update of G-DDPG takes for each number D of denoising steps, and those of its matrix products alone.
 
-    On one thread. Each number is the least of `BLOCKS` blocks of `repeats`, since whatever else runs can only add to it.
+    On one thread; each number is the least of `BLOCKS` blocks of `repeats`.
 
     Returns:
         Indexed by D; columns update_ms, products_ms.
     """
-    base, threads = vars(training or Training()), torch.get_num_threads()
-    torch.set_num_threads(1)
-    rows = {}
+    base, rows = vars(training or Training()), {}
     for count in steps:
         learner = Learner("g-ddpg", service, Training(**base | {"denoising_steps": count}), 0)
-        for _ in range(-(-learner.training.batch // learner.training.collect)):
+        while learner.done < learner.training.batch:
             learner.collect()
-        index = torch.arange(learner.training.batch) % learner.done
-        update = 1e3 * least(lambda learner=learner, index=index: learner.update(index), BLOCKS, repeats)
-        rows[count] = {"update_ms": update, "products_ms": 1e3 * least(_products(learner), BLOCKS, repeats)}
-    torch.set_num_threads(threads)
+        update = partial(learner.update, torch.arange(learner.training.batch))
+        timed: dict[str, Callable[[], object]] = {"update_ms": update, "products_ms": _products(learner)}
+        rows[count] = {name: 1e3 * min(time_calls(what, BLOCKS, repeats, threads=1)) for name, what in timed.items()}
     return pd.DataFrame(rows).T.rename_axis("D")
 
 
 def _products(learner: Learner) -> Callable[[], None]:
     """A function that does the matrix products of one update, and nothing else."""
     batch, pairs = learner.training.batch, []
-    critic = [layer.weight for net in learner.critic.nets for layer in net[::2]]
-    actor = [layer.weight for layer in learner.actor.net[::2]]
-    for weights, passes, learns in ((critic, 1, True), (critic, 1, False), (actor, learner.actor.steps, True)):
+    critic, actor = ([p for p in network.parameters() if p.ndim == 2] for network in (learner.critic, learner.actor))
+    for weights, passes, learns in ((critic, 1, True), (critic, 1, False), (actor, learner.training.denoising_steps, True)):
         for weight in weights * passes:
             rows, columns = weight.shape
             x, g = torch.randn(batch, columns), torch.randn(batch, rows)
@@ -213,3 +119,84 @@ def _products(learner: Learner) -> Callable[[], None]:
             a @ b
 
     return run
+
+
+def matrix_tflops(device: str = "auto", dtype: str = "auto", side: int = 2048, repeats: int = 5) -> float:
+    """Measure products of two large matrices on this machine, in TFLOP/s, the best of a few; networks reach less than that.
+
+    On a CPU the time is that of the processor, so that what else runs on the machine does not count.
+    """
+    place = choose_device(device)
+    clock = timer if place.type != "cpu" else lambda: time.process_time() / torch.get_num_threads()
+    factor = torch.ones(check_integer("side", side, 1), side, device=place, dtype=choose_dtype(dtype, place))
+    return 2 * side**3 / min(time_calls(lambda: factor @ factor, check_integer("repeats", repeats, 1), timer=clock)) / 1e12
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of a model.
+
+    Attributes:
+        weights: numbers in it.
+        step_flops: floating-point operations of one denoising step of one image with guidance, or of one rating.
+        decode_flops: of decoding the latent to the image; 0 for an agent.
+    """
+
+    weights: int
+    step_flops: float
+    decode_flops: float = 0.0
+
+    @property
+    def memory_gb(self) -> float:
+        """Gigabytes of the weights in 16 bits. What runs beside them (activations, a cache) comes on top."""
+        return 2 * self.weights / 1e9
+
+    def seconds(self, steps: int, tflops: float) -> float:
+        """Seconds of an image of so many steps (or of so many ratings) at a sustained rate in TFLOP/s."""
+        return (check_integer("steps", steps, 1) * self.step_flops + self.decode_flops) / (1e12 * tflops)
+
+
+def of_pipeline(pipeline: DiffusionPipeline) -> Size:
+    """Count a pipeline of the Stable Diffusion type that is loaded, such as `SplitDiffusion.pipeline`."""
+    unet, vae, text = pipeline.unet, pipeline.vae, pipeline.text_encoder
+    with torch.device("meta"), quiet():
+        copies = type(unet).from_config(unet.config), type(vae).from_config(vae.config)
+    return _of_parts(*copies, text, pipeline.tokenizer.model_max_length)
+
+
+def stable_diffusion() -> Size:
+    """Count Stable Diffusion 1.x at 512 x 512 pixels, from its published configuration."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+        vae = AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=512,
+            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        )  # fmt: skip
+        text = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
+            )
+        )
+    return _of_parts(unet, vae, text, tokens=77)
+
+
+def llava() -> Size:
+    """Count LLaVA 1.5 with 7 billion weights: two operations a weight and token, which neglects attention itself."""
+    with torch.device("meta"):
+        weights = _weights(LlavaForConditionalGeneration(LlavaConfig()))
+    return Size(weights, 2.0 * weights * LLAVA_TOKENS)
+
+
+def _of_parts(unet: Any, vae: Any, text: torch.nn.Module, tokens: int) -> Size:
+    """Unet and vae on the meta device; the text encoder is counted in the weights, it runs once an image."""
+    side, channels = unet.config.sample_size, unet.config.in_channels
+    with torch.device("meta"), torch.no_grad():
+        with FlopCounterMode(display=False) as step:
+            unet(torch.empty(2, channels, side, side), torch.tensor(1), torch.empty(2, tokens, unet.config.cross_attention_dim))
+        with FlopCounterMode(display=False) as decode:
+            vae.decode(torch.empty(1, channels, side, side))
+    return Size(sum(map(_weights, (unet, vae, text))), step.get_total_flops(), decode.get_total_flops())
+
+
+def _weights(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

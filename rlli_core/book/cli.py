@@ -1,70 +1,128 @@
-# PYTHON_ARGCOMPLETE_OK
 """Run the notebooks of this book, see what they measured, and check it against the paper.
 
 Exit status: 0 when the command did its work, 1 when that failed, 2 for a bad argument (with what is allowed).
 """
 
-import argparse
+import ast
 import json
 import os
-import platform
 import re
-import shutil
 import sys
 from collections.abc import Sequence
-from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast, get_args
 
-from ..errors import InvalidArgument, RlliError, RunFailed
+import typer
+from typer import Argument, Option
+from typer.core import TyperGroup
+
+from ..errors import InvalidArgument, RlliError, RunFailed, check_integer
 from ..files import DATA
-from . import arguments
-from .bench import bench
-from .ledger import claims, pages
-from .runner import checksums, notebooks, runs, sweeps
+from . import machine
 
-# Models that can stand in for the embedded ones: hub id -> size and licence.
-EXTERNAL_MODELS = {
-    "stable-diffusion-v1-5/stable-diffusion-v1-5": "4 GB in 16-bit weights, CreativeML Open RAIL-M",
-    "llava-hf/llava-1.5-7b-hf": "14 GB in 16-bit weights, Llama 2 Community License; a persona agent",
-}
+# What is slow to import, each command imports itself, so that help and tab completion answer at once.
+
+Profile = Literal["smoke", "full"]
+Algorithm = Literal["g-ddpg", "ddpg", "sb3-ddpg", "td3", "sac"]
+
+FIRST_STEPS = """\b
+first steps:
+  rlli doctor                            # is everything here that the book needs?
+  rlli list                              # notebooks, their parameters and run times
+  rlli run fig09 -p seeds=4              # run one of them with another number of seeds
+  rlli sweep fig09 -g bep=0.01,0.03,0.1  # run it for several bit error probabilities
+  rlli claims                            # what the paper claims and what comes out here
+"""
+
+
+def example(*lines: str) -> str:
+    """The end of a command's help; \\b keeps the lines as they are."""
+    return "\n  ".join(["\b\nexample:", *lines])
+
+
+def notebook_names() -> list[str]:
+    """Completions of a notebook's name."""
+    from .runner import notebooks
+
+    return notebooks.names()
+
+
+def parameter_names(ctx: typer.Context) -> list[str]:
+    """Completions of a parameter: `name=` of every parameter of the notebooks that stand on the line so far."""
+    from .runner import notebooks, runs
+
+    given = ctx.params.get("names") or [ctx.params.get("name")]
+    wanted = [name for name in given if name] or notebooks.names()
+    known = [notebooks.parameters_of(runs.read(notebooks.find(name))) for name in wanted]
+    return sorted({f"{name}=" for parameters in known for name in parameters})
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """`name=value`, the value a Python literal or else the string as it stands."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise InvalidArgument("parameter", text, "name=value")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def grid_of(texts: Sequence[str]) -> dict[str, list]:
+    """`name=value,value,...` each; a value that is itself a list stands in brackets."""
+    grid = {}
+    for name, values in map(assignment, texts):
+        if name in grid:
+            raise InvalidArgument("--grid", list(texts), "each parameter once, with all its values")
+        split = values.split(",") if isinstance(values, str) else [values]
+        grid[name] = list(values) if isinstance(values, tuple) else split
+    return grid
+
+
+ProfileOption = Annotated[Profile, Option(help="smoke: minutes for all; full: more seeds.")]
+ParameterOption = Annotated[
+    list[str] | None,
+    Option(
+        "-p", "--parameter", metavar="NAME=VALUE", autocompletion=parameter_names,
+        help="A value in place of the notebook's own; may be repeated, rlli list shows the names.",
+    ),
+]  # fmt: skip
+JsonOption = Annotated[bool, Option("--json", help="As JSON.")]
+
+
+def leave(status: int) -> None:
+    """Exit with the status that a command returned; flushed, so that a reader who left (rlli list | head -1) is noticed here."""
+    sys.stdout.flush()
+    raise typer.Exit(status)
+
+
+app = typer.Typer(
+    help=__doc__, epilog=FIRST_STEPS, result_callback=leave, no_args_is_help=True, rich_markup_mode=None,
+    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)  # fmt: skip
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    parser = arguments.parser(__doc__, _COMMANDS)
-    args = parser.parse_args(given)
-    if "command" not in args:
-        parser.print_help(sys.stderr)
-        return 2
+    group = cast(TyperGroup, typer.main.get_command(app))
+    group.subcommand_metavar = f"{{{'|'.join(group.commands)}}} ..."
     try:
-        return args.command(args)
+        return int(group(given, prog_name="rlli") or 0)
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
     except RlliError as error:
         print(f"rlli: {error}", file=sys.stderr)
         return 2 if isinstance(error, InvalidArgument) else 1
 
 
-def doctor(args: argparse.Namespace) -> int:
-    """Say what this machine has and what will run on it."""
-    import torch
-
-    print(f"python      {platform.python_version()} on {platform.system()} {platform.machine()}")
-    for name in ("rlli_core", "torch", "diffusers", "transformers", "numpy"):
-        print(f"{name:<11} {metadata.version(name)}")
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    print(f"device      {gpu or f'CPU, {os.cpu_count()} cores'}")
-    print(f"disk        {shutil.disk_usage(DATA).free / 1e9:.0f} GB free")
-    changed = checksums.changed()
-    models = [path.name for path in _embedded_models()]
-    print(f"models      {', '.join(models) or 'none'}")
-    for name in changed:
-        print(f"            data/{name} is not as in data/checksums.txt")
-    ready = bool(models) and not changed
-    print(f"notebooks   {len(notebooks.names())}: {'all will run' if ready else 'not all will run, see above'}")
-    print(f"hub models  {'will run' if gpu else 'will run, at minutes an image without a GPU'}; see rlli models")
-    return 0 if ready else 1
+app.command("doctor", epilog=example("rlli doctor"))(machine.doctor)
 
 
-def list_notebooks(args: argparse.Namespace) -> int:
+@app.command("list", epilog=example("rlli list"))
+def list_notebooks() -> int:
     """Each notebook with its figure, expected run time and parameters."""
+    from .runner import notebooks, runs
+
     for name in notebooks.names():
         notebook = runs.read(notebooks.find(name))
         figure = re.match(r"fig(\d+)", name)
@@ -75,22 +133,29 @@ def list_notebooks(args: argparse.Namespace) -> int:
     return 0
 
 
-def run(args: argparse.Namespace) -> int:
+@app.command("run", epilog=example("rlli run fig09 -p seeds=4        # the result: build/runs/smoke/fig09_steps.ipynb"))
+def run_notebooks(
+    names: Annotated[
+        list[str] | None,
+        Argument(metavar="NAME", autocompletion=notebook_names, help="Notebooks, such as fig09; see rlli list."),
+    ] = None,
+    everything: Annotated[bool, Option("--all", help="Every notebook.")] = False,
+    profile: ProfileOption = "smoke",
+    parameter: ParameterOption = None,
+    jobs: Annotated[int | None, Option(help="Notebooks at a time (default: one a core, 4 at most).")] = None,
+    force: Annotated[bool, Option("--force", help="Run also what is up to date.")] = False,
+    write_back: Annotated[bool, Option("--write-back", help="Put the executed notebooks into notebooks/.")] = False,
+) -> int:
     """Execute notebooks; results and records go to build/runs/<profile>/."""
-    if bool(args.names) == args.all:
-        raise InvalidArgument("names", args.names, f"one or more of {', '.join(notebooks.names())}, or else --all")
-    parameters = dict(args.parameter)
-    if args.write_back and (parameters or args.profile != "smoke"):
+    from .runner import notebooks, runs
+
+    if bool(names) == everything:
+        raise InvalidArgument("names", names or [], f"one or more of {', '.join(notebooks.names())}, or else --all")
+    parameters = dict(map(assignment, parameter or ()))
+    if write_back and (parameters or profile != "smoke"):
         raise InvalidArgument("--write-back", True, "used with the smoke profile as it stands: that is what is committed")
     try:
-        runs.run(
-            None if args.all else args.names,
-            args.profile,
-            parameters,
-            force=args.force,
-            write_back=args.write_back,
-            jobs=args.jobs,
-        )
+        runs.run(names or None, profile, parameters, force=force, write_back=write_back, jobs=jobs)
     except RunFailed as failure:
         print(f"rlli: {failure}", file=sys.stderr)
         # The types are checked before the run; a value out of its range is refused by the notebook's own configuration.
@@ -98,13 +163,30 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def sweep(args: argparse.Namespace) -> int:
+@app.command(
+    "sweep",
+    epilog=example(
+        "rlli sweep fig09 -g bep=0.01,0.03,0.1",
+        "rlli sweep fig08 -g bep=[0.01],[0.01,0.1] -p seeds=3   # a value that is a list stands in brackets",
+    ),
+)
+def sweep_notebook(
+    name: Annotated[str, Argument(metavar="NAME", autocompletion=notebook_names, help="A notebook, such as fig09.")],
+    grid: Annotated[
+        list[str],
+        Option(
+            "-g", "--grid", metavar="NAME=VALUE,VALUE,...", autocompletion=parameter_names,
+            help="Values of a parameter; repeated, every combination is run. What is done is not run again.",
+        ),
+    ],
+    profile: ProfileOption = "smoke",
+    parameter: ParameterOption = None,
+) -> int:  # fmt: skip
     """Execute one notebook for every combination of some parameters; prints the numbers and writes them as CSV."""
-    grid = dict(args.grid)
-    if len(grid) < len(args.grid):
-        raise InvalidArgument("--grid", [name for name, _ in args.grid], "each parameter once, with all its values")
+    from .runner import sweeps
+
     try:
-        table, written = sweeps.sweep(args.name, grid, args.profile, dict(args.parameter))
+        table, written = sweeps.sweep(name, grid_of(grid), profile, dict(map(assignment, parameter or ())))
     except RunFailed as failure:
         print(f"rlli: {failure}", file=sys.stderr)
         return 2 if "InvalidArgument" in str(failure) else 1
@@ -113,102 +195,111 @@ def sweep(args: argparse.Namespace) -> int:
     return 0
 
 
-def show_claims(args: argparse.Namespace) -> int:
+@app.command("claims", epilog=example("rlli claims --profile full"))
+def show_claims(
+    folder: Annotated[
+        Path | None,
+        Argument(help="For --write: take the latest runs and the pages there, not the committed notebooks and book/."),
+    ] = None,
+    profile: Annotated[
+        Profile, Option(help="Whose latest runs count; where there is none, the committed notebook does.")
+    ] = "smoke",
+    as_json: Annotated[bool, Option("--json", help="The whole ledger with checks, limits, seeds and verdicts.")] = False,
+    against: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="Compare with these numbers (default: book/claims.json; after make book, build/site/book/claims.json)."),
+    ] = None,
+    write: Annotated[
+        bool, Option("--write", help="Write claims.json, claims.md, figure_map.md, figure_list.md and status.md.")
+    ] = False,
+) -> int:  # fmt: skip
     """What the paper claims, what was measured, and the verdict; exits with 1 where the book has other numbers."""
-    ledger = claims.read()
-    if args.write:
+    from .ledger import claims, pages
+
+    ledger, against = claims.read(), against or pages.BOOK / pages.NUMBERS
+    if write:
+        folder = folder or pages.BOOK
         # The committed pages show the committed notebooks; the pages of a book that is being built, what it was built from.
-        sources = claims.committed() if args.write.resolve() == pages.BOOK else claims.latest(args.profile)
-        for path in pages.write(args.write, ledger, sources):
+        sources = claims.committed() if folder.resolve() == pages.BOOK else claims.latest(profile)
+        for path in pages.write(folder, ledger, sources):
             print(f"wrote {path}")
         return 0
-    written, data = pages.read_numbers(args.against), pages.as_json(ledger, claims.latest(args.profile))
+    if folder:
+        raise InvalidArgument("folder", str(folder), "left out, but after --write")
+    written, data = pages.read_numbers(against), pages.as_json(ledger, claims.latest(profile))
     different = pages.differences(written, data)
-    if args.json:
+    if as_json:
         print(json.dumps(data | {"differences": different}, indent=1, ensure_ascii=False))
     else:
         print(pages.as_text(data))
     if different:
-        print(f"rlli: not as in {args.against}, beyond {ledger.relative:.0%}:", *different, sep="\n  ", file=sys.stderr)
+        print(f"rlli: not as in {against}, beyond {ledger.relative:.0%}:", *different, sep="\n  ", file=sys.stderr)
     return 1 if different else 0
 
 
-def show_bench(args: argparse.Namespace) -> int:
+@app.command("bench", epilog=example("rlli bench"))
+def show_bench(as_json: JsonOption = False) -> int:
     """How long an image, a denoising step, a rating and an update of the allocator take on this machine."""
-    times = bench()
-    for name, seconds in times.items():
-        if not args.json:
-            print(f"{name.removesuffix('_s').replace('_', ' '):<18} {seconds:.4f} s")
-    if args.json:
+    from . import bench
+
+    times = bench.bench()
+    if as_json:
         print(json.dumps(times, indent=1))
+    else:
+        for name, seconds in times.items():
+            print(f"{name.removesuffix('_s').replace('_', ' '):<18} {seconds:.4f} s")
     return 0
 
 
-def train(args: argparse.Namespace) -> int:
+@app.command("train", epilog=example("rlli train --algorithm g-ddpg"))
+def train_allocator(
+    algorithm: Annotated[Algorithm | None, Option(help="Train once; sb3-ddpg, td3 and sac are stable-baselines3's.")] = None,
+    study: Annotated[bool, Option("--study", help="Every algorithm, --seeds times each; goes on where it stopped.")] = False,
+    profile: Annotated[Profile, Option(help="A minute, or as long as in the study.")] = "smoke",
+    users: Annotated[int, Option(help="Number of users K of a single training, 1 to 8.")] = 3,
+    seed: Annotated[int, Option(help="Of a single training.")] = 0,
+    seeds: Annotated[int, Option(help="Of the study.")] = 10,
+    jobs: Annotated[int | None, Option(help="Processes of the study (default: one a core).")] = None,
+    folder: Annotated[Path | None, Option(help="Where to write, and to go on from (default: under build/).")] = None,
+) -> int:
     """Train an allocator of steps and power on the table of QoE, or run the study of all algorithms."""
+    if study == bool(algorithm):
+        raise InvalidArgument("--algorithm", algorithm, f"one of {', '.join(get_args(Algorithm))}, or else --study")
+    check_integer("users", users, 1, 8)
+    check_integer("seed", seed, 0)
+    check_integer("seeds", seeds, 1)
+    jobs = os.cpu_count() or 1 if jobs is None else check_integer("jobs", jobs, 1)
     import torch
 
-    from ..allocation import ServiceConfig, study
+    from ..allocation import ServiceConfig
+    from ..allocation import study as studies
 
-    if args.study:
-        folder = args.folder or DATA.parent / "build" / f"study-{args.profile}"
-        output = DATA / "results" if args.profile == "full" else folder
-        study.study(folder, args.seeds, study.TRAINING[args.profile], args.jobs or os.cpu_count(), output)
+    if algorithm is None:
+        folder = folder or DATA.parent / "build" / f"study-{profile}"
+        output = DATA / "results" if profile == "full" else folder
+        studies.study(folder, seeds, studies.TRAINING[profile], jobs, output)
         print(f"written to {output}")
         return 0
-    if args.algorithm not in study.STUDIED:
-        raise InvalidArgument("--algorithm", args.algorithm, f"one of {', '.join(study.STUDIED)}, or else --study")
     torch.set_num_threads(1)  # these networks are too small to share out
-    name = f"{args.algorithm}-{args.users}-users-{args.profile}-{args.seed}"
-    folder = args.folder or DATA.parent / "build" / "train" / name
-    states = study.TEST_STATES if args.profile == "full" else study.TEST_STATES // 4
-    exam = study.Exam(ServiceConfig(users=args.users), live_states=4, states=states)
-    print(study.run(args.algorithm, args.seed, exam, study.TRAINING[args.profile], folder).to_string())
+    folder = folder or DATA.parent / "build" / "train" / f"{algorithm}-{users}-users-{profile}-{seed}"
+    states = studies.TEST_STATES if profile == "full" else studies.TEST_STATES // 4
+    evaluation = studies.Evaluation(ServiceConfig(users=users), live_states=4, states=states)
+    print(studies.run(algorithm, seed, evaluation, studies.TRAINING[profile], folder).to_string())
     print(f"written to {folder}")
     return 0
 
 
-def models(args: argparse.Namespace) -> int:
-    """Which models are here, and how to get the rest."""
-    from huggingface_hub import try_to_load_from_cache
-
-    if args.write_checksums:
-        checksums.write()
-        print(f"wrote {checksums.CHECKSUMS}")
-    changed = checksums.changed()
-    for path in _embedded_models():
-        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        bad = [name for name in changed if name.startswith(f"models/{path.name}/")]
-        print(f"{path.name}  embedded, {size / 1e6:.1f} MB, {'CHANGED: ' + ', '.join(bad) if bad else 'checksums agree'}")
-    for hub_id, about in EXTERNAL_MODELS.items():
-        here = any(isinstance(try_to_load_from_cache(hub_id, name), str) for name in ("model_index.json", "config.json"))
-        print(f"{hub_id}  external, {about}, {'downloaded' if here else f'not here; get it with: hf download {hub_id}'}")
-    print("Any other Stable-Diffusion-type pipeline, and any image-text-to-text model, works by its hub id or folder.")
-    return 1 if changed else 0
+app.command("models", epilog=example("rlli models"))(machine.list_models)
 
 
-def _embedded_models() -> list:
-    return sorted(path for path in (DATA / "models").glob("*") if path.is_dir() and any(path.iterdir()))
-
-
-def _expected_time(name: str, notebook) -> str:
+def _expected_time(name: str, notebook: Any) -> str:
     """Seconds the last run of each profile took here; else what the committed smoke run took where it was made."""
+    from .runner import runs
+
     times = {profile: record["wall_s"] for profile in runs.PROFILES if (record := runs.read_record(name, profile))}
     if not times and "rlli" in notebook.metadata:
         times = {notebook.metadata["rlli"]["profile"]: notebook.metadata["rlli"]["wall_s"]}
     return ", ".join(f"{profile} {seconds:.0f} s" for profile, seconds in times.items()) or "not run yet"
-
-
-_COMMANDS = {
-    "doctor": doctor,
-    "list": list_notebooks,
-    "run": run,
-    "sweep": sweep,
-    "claims": show_claims,
-    "bench": show_bench,
-    "train": train,
-    "models": models,
-}
 
 
 if __name__ == "__main__":

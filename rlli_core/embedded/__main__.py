@@ -2,7 +2,7 @@
 
 Stages: autoencoder, judge, generator, decoder (the autoencoder's, longer, for the latents that the generator learnt),
 evaluate, agent (the persona agent), evaluate-agent, prompts (`data/prompts.yaml`); each training resumes from its checkpoint
-(in $RLLI_WORK, by default ~/.cache/rlli), and all write to --output. To use every core:
+(in $RLLI_WORK, by default the folder rlli in the system's one for caches, such as ~/.cache/rlli), and all write to --output. To use every core:
 `torchrun --standalone --nproc-per-node 2 -m rlli_core.embedded generator`, with OMP_NUM_THREADS=1.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 
 from ..compute import keep_memory
@@ -26,7 +24,7 @@ from ..diffusion.split import SplitDiffusion
 from ..files import DATA, provenance, write_json
 from ..qoe.agent import PersonaAgent
 from . import autoencoder, evaluate, generator, judge, persona_agent, prompts
-from .training import worker
+from .training import workers
 
 STEPS = {"autoencoder": 3_500, "judge": 2_000, "generator": 7_000, "decoder": 1_500, "agent": 1_500}  # about the shipped
 ORDER = ("autoencoder", "judge", "generator", "decoder", "evaluate", "agent", "evaluate-agent", "prompts")
@@ -46,8 +44,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=DATA, help="where models/ and results/ are written")
     options = parser.parse_args()
     keep_memory()
-    if "RANK" in os.environ:
-        dist.init_process_group("gloo")
     folder = options.output / "models"
     for stage in ORDER if options.stage == "all" else [options.stage]:
         budget = {
@@ -56,11 +52,11 @@ def main() -> None:
             "stop_at": time.time() + 60 * options.minutes,
         }
         if stage not in STEPS:
-            if worker() == 0:
+            if workers().is_main_process:
                 REPORTS[stage](options.output, 10 if options.quick else 1)
             continue
         trained = train(stage, folder, options.go_on, **budget)
-        if worker() == 0:
+        if workers().is_main_process:
             trained()
 
 

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderTiny
 
 from .scenes import CELL
-from .training import fit, rendered, share, to_tensor, worker
+from .training import fit, rendered, share, to_tensor, workers
 
 LATENT_CHANNELS = 8
 LATENT_NOISE = 0.12  # makes the decoder forgive small latent errors, of the sampler and of the channel
@@ -48,7 +48,7 @@ def train(steps: int, seed: int = 0, start: AutoencoderTiny | None = None, **kwa
     def loss(x: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             z = model.encode(x).latents
-            y = model.decode(disturb(z)).sample
+            y = model.decode(add_noise(z)).sample
         z = z.float()
         spread = z.mean((0, 2, 3)).square().mean() + (z.std((0, 2, 3)) - 1).square().mean()
         return image_loss(x, y.float()) + 0.02 * spread
@@ -65,13 +65,13 @@ def train_decoder(model: AutoencoderTiny, steps: int, seed: int = 0, **kwargs) -
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 z = model.encode(x).latents
-            y = model.decode(disturb(z)).sample
+            y = model.decode(add_noise(z)).sample
         return image_loss(x, y.float())
 
     return _fit("decoder", model, loss, steps, seed + 1, **({"lr": 1e-3} | kwargs))
 
 
-def disturb(latent: torch.Tensor) -> torch.Tensor:
+def add_noise(latent: torch.Tensor) -> torch.Tensor:
     """Add noise of a random strength up to LATENT_NOISE to each image's latent."""
     return latent + LATENT_NOISE * torch.randn_like(latent) * torch.rand(len(latent), 1, 1, 1)
 
@@ -91,7 +91,7 @@ def _fit(name: str, model: AutoencoderTiny, loss: Callable, steps: int, seed: in
     batch = share(batch)
 
     def of_step(step: int) -> torch.Tensor:
-        rng = np.random.default_rng((seed, step, worker()))
+        rng = np.random.default_rng((seed, step, workers().process_index))
         picks = np.sort(rng.integers(len(data), size=batch))
         corner = CELL * np.round((middles[picks] - crop / 2 + rng.uniform(-32, 32, (batch, 2))) / CELL).astype(int)
         corner = corner.clip(0, data.shape[1] - crop)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from ..files import DATA, model_folder
-
-if TYPE_CHECKING:
-    pass
 
 RESULTS = DATA / "results"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 from tqdm.auto import tqdm
 
 from ..channel import Link
+from ..compute import time_calls
 from ..qoe.fidelity import psnr, ssim
 from ..qoe.judge import Judge
 from ..qoe.persona import Persona
@@ -98,17 +99,14 @@ def generate(
 
 
 def speed(pipeline: StableDiffusionPipeline, guidance: float, repeats: int = 5) -> dict[str, float]:
-    """Median seconds for one 10-step image and for a batch of 8, with guidance, after one warm-up; in both precisions."""
+    """Median seconds for one 10-step image and for a batch of 8, with guidance, after a warm-up; in both precisions."""
     out = {"threads": torch.get_num_threads()}
     for precision in ("fp32", "bf16"):
         for count in (1, 8):
-            prompts, times = ["a tiger in front of a bush"] * count, []
-            for _ in range(repeats + 1):
-                start = time.perf_counter()
-                with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                    generate(pipeline, prompts, range(count), 10, guidance)
-                times.append(time.perf_counter() - start)
-            out[f"seconds_batch_{count}_{precision}"] = statistics.median(times[1:])
+            draw = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")(generate)
+            prompts = ["a tiger in front of a bush"] * count
+            seconds = time_calls(partial(draw, pipeline, prompts, range(count), 10, guidance), repeats)
+            out[f"seconds_batch_{count}_{precision}"] = statistics.median(seconds)
     return out
 
 
@@ -186,12 +184,6 @@ def descriptions(agent: PersonaAgent, count: int = 500) -> dict[str, float]:
 
 def rating_speed(agent: PersonaAgent, repeats: int = 5) -> float:
     """Median milliseconds a rating in batches of 16 on one core, after a warm-up."""
-    threads, times = torch.get_num_threads(), []
     images = [scenes.scene(HELD_OUT_SEED, i, "all").image for i in range(16)]
-    torch.set_num_threads(1)
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        agent.scores(images, Persona.named("GA1"), "a tiger in front of a bush")
-        times.append(1e3 * (time.perf_counter() - start) / len(images))
-    torch.set_num_threads(threads)
-    return statistics.median(times[1:])
+    rate = partial(agent.scores, images, Persona.named("GA1"), "a tiger in front of a bush")
+    return 1e3 * statistics.median(time_calls(rate, repeats, threads=1)) / len(images)

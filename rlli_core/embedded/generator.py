@@ -16,7 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from ..files import WORK
 from . import scenes
-from .training import fit, rendered, share, to_tensor, wait, worker, workers
+from .training import fit, rendered, share, to_tensor, workers
 
 MAX_TOKENS = 24
 WIDTH = 192
@@ -95,22 +95,22 @@ def encode_all(autoencoder: AutoencoderTiny, images: np.ndarray, name: str, batc
     weights = torch.cat([p.detach().flatten() for p in autoencoder.encoder.parameters()])
     path = WORK / f"{name}-{zlib.crc32(weights.numpy().tobytes()):08x}.npy"
     if not path.exists():
-        unfinished = path.with_suffix(".tmp")
-        if worker() == 0:
+        unfinished, team = path.with_suffix(".tmp"), workers()
+        if team.is_main_process:
             np.lib.format.open_memmap(
                 unfinished, "w+", np.float16, (len(images), autoencoder.config.latent_channels, 16, 16)
             ).flush()
-        wait()
+        team.wait_for_everyone()
         out = np.load(unfinished, mmap_mode="r+")
-        mine = range(worker() * batch, len(images), workers() * batch)
+        mine = range(team.process_index * batch, len(images), team.num_processes * batch)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            for i in tqdm(mine, desc="encoding", mininterval=10, disable=worker() > 0):
+            for i in tqdm(mine, desc="encoding", mininterval=10, disable=not team.is_main_process):
                 out[i : i + batch] = autoencoder.encode(to_tensor(images[i : i + batch])).latents.float().numpy()
         out.flush()
-        wait()
-        if worker() == 0:
+        team.wait_for_everyone()
+        if team.is_main_process:
             unfinished.replace(path)
-        wait()
+        team.wait_for_everyone()
     return torch.from_numpy(np.load(path))
 
 
@@ -143,7 +143,7 @@ def train(
     batch = share(batch)
 
     def loss(step: int) -> torch.Tensor:
-        rng = np.random.default_rng((seed, step, worker()))
+        rng = np.random.default_rng((seed, step, workers().process_index))
         picks = rng.choice(len(latents), batch, p=chances)
         captions = ["" if rng.random() < 0.1 else scenes.caption(rng, *(labels[i][k] for k in _CAPTION_FIELDS)) for i in picks]
         tokens = words(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids

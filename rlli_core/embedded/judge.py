@@ -8,7 +8,7 @@ from transformers import ResNetConfig, ResNetForImageClassification
 
 from ..qoe.judge import Judge
 from . import scenes
-from .training import fit, rendered, share, to_tensor, worker
+from .training import fit, rendered, share, to_tensor, workers
 
 
 def build() -> ResNetForImageClassification:
@@ -21,7 +21,7 @@ def build() -> ResNetForImageClassification:
     return ResNetForImageClassification(config)
 
 
-def spoil(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+def augment(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Shift, blur, noise and recolour a batch, so that the judge looks at shapes and forgives soft edges."""
     batch = len(images)
     shift = rng.integers(-6, 7, size=2)
@@ -49,22 +49,24 @@ def train(steps: int, seed: int = 0, images: int = 24_000, batch: int = 64, **kw
     batch = share(batch)
 
     def loss(step: int) -> torch.Tensor:
-        rng = np.random.default_rng((seed, step, worker()))
+        rng = np.random.default_rng((seed, step, workers().process_index))
         picks = np.sort(rng.integers(len(data), size=batch))
         with torch.autocast("cpu", torch.bfloat16):
-            logits = model(spoil(to_tensor(data[picks]), rng)).logits.float()
+            logits = model(augment(to_tensor(data[picks]), rng)).logits.float()
         split = len(scenes.NAMES)
         return torch.nn.functional.cross_entropy(logits[:, :split], objects[picks]) + 0.5 * torch.nn.functional.cross_entropy(
             logits[:, split:], places[picks]
         )
 
     model, done = fit("judge", model, loss, steps=steps, ema=0.99, save_every=200, **({"lr": 2e-3} | kwargs))
-    return Judge(settle(model, data)), done
+    return Judge(recompute_batch_norm(model, data)), done
 
 
 @torch.no_grad()
-def settle(model: ResNetForImageClassification, data: np.ndarray, count: int = 2048) -> ResNetForImageClassification:
-    """Recompute the batch-norm statistics for the averaged weights, on lightly spoilt images."""
+def recompute_batch_norm(
+    model: ResNetForImageClassification, data: np.ndarray, count: int = 2048
+) -> ResNetForImageClassification:
+    """Recompute the batch-norm statistics for the averaged weights, on lightly augmented images."""
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
@@ -73,5 +75,5 @@ def settle(model: ResNetForImageClassification, data: np.ndarray, count: int = 2
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     for i in range(0, count, 64):
-        model(spoil(to_tensor(data[i : i + 64]), rng))
+        model(augment(to_tensor(data[i : i + 64]), rng))
     return model.eval()

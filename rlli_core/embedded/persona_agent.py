@@ -39,8 +39,8 @@ from ..qoe.agent import OPENING, RATINGS
 from ..qoe.conversation import Conversation
 from ..qoe.persona import TRAITS, Persona
 from . import scenes, tastes
-from .lessons import Lessons, described, drawn_lessons, measured, split_lessons, target, wish
-from .training import fit, share, to_tensor, worker
+from .examples import Examples, description_of, draw_prompt, measurements_of, rendered_examples, soft_target, split_examples
+from .training import fit, share, to_tensor, workers
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 CHAT = (
@@ -159,18 +159,18 @@ def write_templates(folder: Path) -> Path:
     return folder
 
 
-class School:
-    """Turns lessons into batches of tokens and targets.
+class BatchSampler:
+    """Turns examples into batches of tokens and targets.
 
     Args:
         candidate: one of `CANDIDATES`.
-        lessons: sets to choose from.
+        sets: to choose from.
         chances: of each set.
         personas: people who rate each picture of a batch.
     """
 
-    def __init__(self, candidate: str, lessons: list[Lessons], chances: list[float], personas: int = PERSONAS):
-        self.lessons, self.chances, self.personas = lessons, chances, personas
+    def __init__(self, candidate: str, sets: list[Examples], chances: list[float], personas: int = PERSONAS):
+        self.sets, self.chances, self.personas = sets, chances, personas
         self.processor, self.image = processor(candidate), "<image>" * CANDIDATES[candidate].image_tokens
         self.words = self.processor.tokenizer
         self.conversation = Conversation(write_templates(WORK / "prompts"), SPECIAL)
@@ -181,39 +181,39 @@ class School:
         text = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False) + answer
         return self.words(text.replace("<image>", self.image)).input_ids
 
-    def draw(self, rng: np.random.Generator, count: int) -> list[tuple[Lessons, int]]:
+    def draw(self, rng: np.random.Generator, count: int) -> list[tuple[Examples, int]]:
         """Choose pictures."""
-        sets = rng.choice(len(self.lessons), count, p=self.chances)
-        return [(self.lessons[s], int(rng.integers(len(self.lessons[s].images)))) for s in sets]
+        sets = rng.choice(len(self.sets), count, p=self.chances)
+        return [(self.sets[s], int(rng.integers(len(self.sets[s].images)))) for s in sets]
 
-    def pixels(self, picks: list[tuple[Lessons, int]], rng: np.random.Generator) -> torch.Tensor:
+    def pixels(self, picks: list[tuple[Examples, int]], rng: np.random.Generator) -> torch.Tensor:
         """Each picture moved by a few pixels, as float (B, 3, 128, 128)."""
-        moved = [np.roll(lesson.images[i], tuple(rng.integers(-4, 5, 2)), (0, 1)) for lesson, i in picks]
+        moved = [np.roll(examples.images[i], tuple(rng.integers(-4, 5, 2)), (0, 1)) for examples, i in picks]
         return to_tensor(np.stack(moved)).contiguous()
 
     def rating_batch(self, picks: list, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """`personas` rows a picture: tokens (R, L); places (R, 3) of "taste:", "quality:" and the end; targets (R, 3, 10)."""
         rows, places, goals = [], [], []
         taste, quality = self.words.convert_tokens_to_ids(["taste", "quality"])
-        for lesson, index in picks:
+        for examples, index in picks:
             for persona in rng.integers(0, 100, (self.personas, 5)) / 99:
-                prompt = wish(rng, lesson.pairs[index], lesson.others[index])
+                prompt = draw_prompt(rng, examples.pairs[index], examples.others[index])
                 row = self.tokens(self.conversation.messages(Persona.of(persona), prompt), OPENING)
                 rows.append(row)
                 places.append([row.index(taste) + 1, len(row) - row[::-1].index(quality), len(row) - 1])  # of each colon
-                liking, made, rating = lesson.ratings(index, prompt, persona)
+                liking, made, rating = examples.ratings(index, prompt, persona)
                 goals.append([(liking - 0.3) / 0.7, made, rating])
         tokens = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
-        return tokens, torch.tensor(places), target(torch.tensor(np.array(goals), dtype=torch.float32))
+        return tokens, torch.tensor(places), soft_target(torch.tensor(np.array(goals), dtype=torch.float32))
 
     def description_batch(self, picks: list) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens (2B, L) and the labels (2B, L), -100 where nothing is to be said: descriptions, then measurements."""
         rows, starts = [], []
         measuring = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": MEASURE}]}]
-        for question, answer in ((self.conversation.description(), described), (measuring, measured)):
-            for lesson, index in picks:
+        for question, answer in ((self.conversation.description(), description_of), (measuring, measurements_of)):
+            for examples, index in picks:
                 starts.append(len(self.tokens(question, "")))
-                rows.append([*self.tokens(question, answer(lesson, index)), SPECIAL.index("</s>")])
+                rows.append([*self.tokens(question, answer(examples, index)), SPECIAL.index("</s>")])
         tokens = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
         labels = torch.where(tokens == 0, -100, tokens)
         for row, start in zip(labels, starts):
@@ -239,12 +239,12 @@ def train(
     """
     torch.manual_seed(seed)
     slug = candidate.lower().replace(", ", "-").replace(" ", "-")
-    sets, batch = [drawn_lessons(0), split_lessons(0)], share(batch)  # seed 1 is held out
+    sets, batch = [rendered_examples(0), split_examples(0)], share(batch)  # seed 1 is held out
     kwargs = {"lr": 1.5e-3, "muon": True, "ema": 0.998, "save_every": 200} | kwargs
-    first, second = School(candidate, sets, [0.75, 0.25]), School(candidate, sets, [0.4, 0.6])
+    first, second = BatchSampler(candidate, sets, [0.75, 0.25]), BatchSampler(candidate, sets, [0.4, 0.6])
     if start is not None:
         model = LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32, attn_implementation="eager")
-        second = School(candidate, sets, [0.6, 0.4], PERSONAS // 3)
+        second = BatchSampler(candidate, sets, [0.6, 0.4], PERSONAS // 3)
         rate = partial(rating_loss, model, second, 2 * batch, (seed, 3), 0.5)
         return fit(f"agent-go-on-{slug}", model, rate, steps=steps, **kwargs | {"lr": 8e-4, "warmup": 30, "ema": 0.99})
     model = build(candidate)
@@ -256,32 +256,37 @@ def train(
 
 
 def description_loss(
-    model: LlavaForConditionalGeneration, school: School, batch: int, seed: tuple[int, int], step: int
+    model: LlavaForConditionalGeneration, sampler: BatchSampler, batch: int, seed: tuple[int, int], step: int
 ) -> torch.Tensor:
     """Cross-entropy of descriptions and measurements of a batch of pictures."""
-    rng = np.random.default_rng((*seed, step, worker()))
-    picks = school.draw(rng, batch)
+    rng = np.random.default_rng((*seed, step, workers().process_index))
+    picks = sampler.draw(rng, batch)
     with torch.autocast("cpu", torch.bfloat16):
-        return say(model, look(model, school.pixels(picks, rng)), *school.description_batch(picks))
+        return text_loss(model, encode_images(model, sampler.pixels(picks, rng)), *sampler.description_batch(picks))
 
 
 def rating_loss(
-    model: LlavaForConditionalGeneration, school: School, batch: int, seed: tuple[int, int], told: float, step: int
+    model: LlavaForConditionalGeneration,
+    sampler: BatchSampler,
+    batch: int,
+    seed: tuple[int, int],
+    text_weight: float,
+    step: int,
 ) -> torch.Tensor:
-    """Cross-entropy of taste, quality and rating, and `told` times that of descriptions and measurements."""
-    rng = np.random.default_rng((*seed, step, worker()))
-    picks = school.draw(rng, batch)
-    tokens, places, goal = school.rating_batch(picks, rng)
+    """Cross-entropy of taste, quality and rating, and `text_weight` times that of descriptions and measurements."""
+    rng = np.random.default_rng((*seed, step, workers().process_index))
+    picks = sampler.draw(rng, batch)
+    tokens, places, goal = sampler.rating_batch(picks, rng)
     with torch.autocast("cpu", torch.bfloat16):
-        seen = look(model, school.pixels(picks, rng))
-        every = seen[:, None].expand(-1, school.personas, -1, -1).flatten(0, 1)
+        seen = encode_images(model, sampler.pixels(picks, rng))
+        every = seen[:, None].expand(-1, sampler.personas, -1, -1).flatten(0, 1)
         hidden = model.model(input_ids=tokens, mm_encoder_outputs=features(every), use_cache=False).last_hidden_state
         logits = model.lm_head(hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))).float()
-        words = say(model, seen, *school.description_batch(picks))
-    return -(goal * logits.log_softmax(-1)[..., school.ratings]).sum(-1).mean() + told * words
+        words = text_loss(model, seen, *sampler.description_batch(picks))
+    return -(goal * logits.log_softmax(-1)[..., sampler.ratings]).sum(-1).mean() + text_weight * words
 
 
-def look(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
+def encode_images(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
     """The image tokens (B, T, width) that the decoder gets."""
     return torch.stack(model.get_image_features(pixels).pooler_output)
 
@@ -291,7 +296,9 @@ def features(seen: torch.Tensor) -> dict[str, BaseModelOutputWithPooling]:
     return {"image": BaseModelOutputWithPooling(pooler_output=list(seen))}
 
 
-def say(model: LlavaForConditionalGeneration, seen: torch.Tensor, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def text_loss(
+    model: LlavaForConditionalGeneration, seen: torch.Tensor, tokens: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
     """Cross-entropy of what is to be said of pictures that were looked at (B), in rows (2B) of descriptions and measurements."""
     seen = seen.repeat(2, 1, 1)
     hidden = model.model(input_ids=tokens, mm_encoder_outputs=features(seen), use_cache=False).last_hidden_state

@@ -13,9 +13,9 @@ from tqdm.auto import tqdm
 from ..channel import Link
 from ..diffusion.split import SplitDiffusion
 from ..diffusion.sweep import Run, run_sweep
-from ..files import WORK
+from ..files import WORK, model_folder
 from . import scenes
-from .training import wait, worker, workers
+from .training import workers
 
 CHUNK = 160  # pictures that are drawn together: enough of each length for whole batches
 BEPS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15)
@@ -37,20 +37,18 @@ def split_pictures(seed: int, count: int) -> tuple[np.ndarray, list[Asked], list
     another prompt on the way, half of these with bit errors as well. Kept in `WORK` for each state of the generator,
     in chunks, so that an interrupted run goes on; `torchrun` shares the chunks out.
     """
-    from ..files import model_folder
-
     weights = model_folder("embedded-sd") / "unet" / "diffusion_pytorch_model.safetensors"
     folder = WORK / "pictures" / f"{seed}-{zlib.crc32(weights.read_bytes()):08x}"
     folder.mkdir(parents=True, exist_ok=True)
-    chunks = range(-(-count // CHUNK))
+    chunks, team = range(-(-count // CHUNK)), workers()
     missing = [i for i in chunks if not (folder / f"{i}.npz").exists()]
-    wait()
-    mine = missing[worker() :: workers()]
+    team.wait_for_everyone()  # or a fast one's first chunk would be missing for it alone
+    mine = missing[team.process_index :: team.num_processes]
     if mine:
         chain = SplitDiffusion.from_pretrained("embedded", dtype="bf16")
-        for i in tqdm(mine, desc="pictures", mininterval=10, disable=worker() > 0):
+        for i in tqdm(mine, desc="pictures", mininterval=10, disable=not team.is_main_process):
             _draw_chunk(chain, folder / f"{i}.npz", seed, i)
-    wait()
+    team.wait_for_everyone()
     saved = [np.load(folder / f"{i}.npz") for i in chunks]
     made = [record for part in saved for record in json.loads(str(part["made"]))]
     asked = [Asked(tuple(m.pop("server")), tuple(m.pop("device")), m.pop("style")) for m in made]

@@ -48,7 +48,7 @@ def distances(chain: SplitDiffusion, prompts: list[str], seeds: int) -> np.ndarr
     return table
 
 
-def groups(prompts: list[str], table: np.ndarray, limit: float | None = None) -> list[list[str]]:
+def cluster(prompts: list[str], table: np.ndarray, limit: float | None = None) -> list[list[str]]:
     """Split prompts into groups in which every two are no farther apart than `limit`, the largest group first.
 
     Without a limit it is the distance of `SIMILAR`, which must then be among the prompts.
@@ -72,7 +72,7 @@ def write(path: Path, chain: SplitDiffusion, seeds: int) -> None:
         {
             "similar_distance": round(float(table[0, 1]), 1),
             "objects": list(scenes.NAMES),
-            "groups": groups(made, table),
+            "groups": cluster(made, table),
         },
         sort_keys=False, width=120,
     )  # fmt: skip

@@ -5,7 +5,7 @@ It makes the ratings that the embedded persona agent is taught with, and is the 
     rating = quality(picture, prompt) * preference(picture, persona)
 
 Quality is measured on the picture. Preference is linear in the traits and in standardised features of the picture, with
-the signs and sizes of `LINKS`. Each of them has its source there, and what kind of evidence it is: in most, strangers
+the signs and sizes of `EFFECTS`. Each of them has its source there, and what kind of evidence it is: in most, strangers
 *attributed* traits to people by the pictures these had picked as favourites. Correlations with the traits that people
 report of *themselves* are about .05 to .25, often not significant, and for colour they change sign between studies. None
 of the sizes could be checked at its primary source here, only abstracts; they stand as a review gives them. So this is a
@@ -33,8 +33,8 @@ THREATS = ("tiger", "crocodile", "dinosaur")
 
 
 @dataclass(frozen=True)
-class Link:
-    """One published link between a trait and a feature.
+class TraitEffect:
+    """One published effect, a correlation between a trait and a feature.
 
     Attributes:
         trait, feature: names from `TRAITS` and `FEATURES`.
@@ -51,33 +51,33 @@ class Link:
     source: str
 
 
-LINKS = (
-    Link("extraversion", "people", 0.53, "attributed", "segalin2017"),
-    Link("neuroticism", "people", -0.28, "attributed", "segalin2017"),
-    Link("conscientiousness", "people", -0.20, "attributed", "segalin2017"),
-    Link("agreeableness", "people", -0.17, "attributed", "segalin2017"),
-    Link("openness", "people", -0.22, "self", "ferwerda2016"),
-    Link("agreeableness", "saturation", 0.40, "attributed", "segalin2017"),
-    Link("neuroticism", "saturation", -0.55, "attributed", "segalin2017"),
-    Link("agreeableness", "orange", 0.45, "attributed", "segalin2017"),
-    Link("neuroticism", "orange", -0.56, "attributed", "segalin2017"),
-    Link("openness", "brightness", -0.25, "self", "ferwerda2016"),
-    Link("openness", "detail", -0.30, "attributed", "segalin2017"),
-    Link("conscientiousness", "detail", 0.19, "attributed", "segalin2017"),
-    Link("conscientiousness", "order", 0.23, "attributed", "segalin2017"),
-    Link("extraversion", "order", -0.33, "attributed", "segalin2017"),
-    Link("agreeableness", "threat", -0.30, "sign", "bresin2015"),
-    Link("neuroticism", "threat", -0.30, "sign", "reynaud2012"),
-    Link("openness", "novelty", 0.30, "sign", "chamorro2009"),
-    Link("agreeableness", "novelty", -0.30, "sign", "furnham2001"),
+EFFECTS = (
+    TraitEffect("extraversion", "people", 0.53, "attributed", "segalin2017"),
+    TraitEffect("neuroticism", "people", -0.28, "attributed", "segalin2017"),
+    TraitEffect("conscientiousness", "people", -0.20, "attributed", "segalin2017"),
+    TraitEffect("agreeableness", "people", -0.17, "attributed", "segalin2017"),
+    TraitEffect("openness", "people", -0.22, "self", "ferwerda2016"),
+    TraitEffect("agreeableness", "saturation", 0.40, "attributed", "segalin2017"),
+    TraitEffect("neuroticism", "saturation", -0.55, "attributed", "segalin2017"),
+    TraitEffect("agreeableness", "orange", 0.45, "attributed", "segalin2017"),
+    TraitEffect("neuroticism", "orange", -0.56, "attributed", "segalin2017"),
+    TraitEffect("openness", "brightness", -0.25, "self", "ferwerda2016"),
+    TraitEffect("openness", "detail", -0.30, "attributed", "segalin2017"),
+    TraitEffect("conscientiousness", "detail", 0.19, "attributed", "segalin2017"),
+    TraitEffect("conscientiousness", "order", 0.23, "attributed", "segalin2017"),
+    TraitEffect("extraversion", "order", -0.33, "attributed", "segalin2017"),
+    TraitEffect("agreeableness", "threat", -0.30, "sign", "bresin2015"),
+    TraitEffect("neuroticism", "threat", -0.30, "sign", "reynaud2012"),
+    TraitEffect("openness", "novelty", 0.30, "sign", "chamorro2009"),
+    TraitEffect("agreeableness", "novelty", -0.30, "sign", "furnham2001"),
 )
 
 
 def weights() -> np.ndarray:
-    """`LINKS` as a matrix (5 traits, 8 features)."""
+    """`EFFECTS` as a matrix (5 traits, 8 features)."""
     matrix = np.zeros((len(TRAITS), len(FEATURES)))
-    for link in LINKS:
-        matrix[TRAITS.index(link.trait), FEATURES.index(link.feature)] += link.weight
+    for effect in EFFECTS:
+        matrix[TRAITS.index(effect.trait), FEATURES.index(effect.feature)] += effect.weight
     return matrix
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
+from accelerate import PartialState
+from accelerate.utils import reduce
+from diffusers.training_utils import EMAModel
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
@@ -26,17 +28,17 @@ def rendered(seed: int, count: int, split: str = "train") -> tuple[np.ndarray, l
     """Images (count, 128, 128, 3) uint8 and their labels, drawn once for each state of `scenes.py`, then read from `WORK`."""
     state = zlib.crc32(Path(scenes.__file__).read_bytes())
     path = WORK / "scenes" / f"{split}-{seed}-{count}-{state:08x}.npy"
-    if not path.with_suffix(".json").exists() and worker() == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        images, labels = np.empty((count, scenes.SIZE, scenes.SIZE, 3), np.uint8), []
-        with multiprocessing.Pool() as pool:
-            drawn = pool.imap(partial(_draw, seed, split), range(count), chunksize=100)
-            for index, (image, label) in enumerate(tqdm(drawn, f"drawing {count} {split} scenes", count, mininterval=5)):
-                images[index] = image
-                labels.append(label)
-        np.save(path, images)
-        path.with_suffix(".json").write_text(json.dumps(labels))
-    wait()
+    with workers().main_process_first():
+        if not path.with_suffix(".json").exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            images, labels = np.empty((count, scenes.SIZE, scenes.SIZE, 3), np.uint8), []
+            with multiprocessing.Pool() as pool:
+                drawn = pool.imap(partial(_draw, seed, split), range(count), chunksize=100)
+                for index, (image, label) in enumerate(tqdm(drawn, f"drawing {count} {split} scenes", count, mininterval=5)):
+                    images[index] = image
+                    labels.append(label)
+            np.save(path, images)
+            path.with_suffix(".json").write_text(json.dumps(labels))
     return np.load(path, mmap_mode="r"), json.loads(path.with_suffix(".json").read_text())
 
 
@@ -70,10 +72,10 @@ def fit(
         name: of the checkpoint.
         model: trained in place; on return it holds the averaged weights where `ema` > 0.
         loss: draws its own batch from a generator seeded by the step, so that a resumed run sees the same batches.
-            Under `torchrun` each worker draws a part (`share`) and the gradients are averaged.
+            Under `torchrun` each of the `workers` draws its part and the gradients are averaged.
         steps: length of the whole schedule (linear warm-up, then cosine to a hundredth).
         ema: decay of the weight average, 0 for none.
-        muon: update the matrices inside the network by Muon instead of AdamW (`descents`).
+        muon: update the matrices inside the network by Muon instead of AdamW (`new_optimizers`).
         stop_at: time (seconds since the epoch) at which to stop early; a later call goes on from there.
 
     Returns:
@@ -81,16 +83,16 @@ def fit(
     """
     path = WORK / f"{name}.safetensors"
     parameters = [p for p in model.parameters() if p.requires_grad]
-    average = [p.detach().clone() for p in parameters]
-    optimizers = descents(model, lr, weight_decay, muon)
+    average = EMAModel(parameters, decay=ema, foreach=True)
+    optimizers = new_optimizers(model, lr, weight_decay, muon)
     held = [(opt, p) for opt in optimizers for group in opt.param_groups for p in group["params"]]
     start = 0
     if path.exists():
         with safe_open(path, "pt") as saved:
-            start = int(saved.metadata()["step"])
+            start = average.optimization_step = int(saved.metadata()["step"])
             for i, parameter in enumerate(parameters):
                 parameter.data.copy_(saved.get_tensor(f"weight.{i}"))
-                average[i].copy_(saved.get_tensor(f"average.{i}"))
+                average.shadow_params[i].copy_(saved.get_tensor(f"average.{i}"))
             for key in (k for k in saved.keys() if k.startswith("state.")):
                 _, i, field = key.split(".")
                 optimizer, parameter = held[int(i)]
@@ -99,20 +101,21 @@ def fit(
     def save(step: int) -> None:
         tensors = {}
         for i, parameter in enumerate(parameters):
-            tensors |= {f"weight.{i}": parameter.data.contiguous(), f"average.{i}": average[i].contiguous()}
+            mean = average.shadow_params[i]
+            tensors |= {f"weight.{i}": parameter.data.contiguous(), f"average.{i}": mean.contiguous()}
         for i, (optimizer, parameter) in enumerate(held):
             tensors |= {f"state.{i}.{field}": value.contiguous() for field, value in optimizer.state[parameter].items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, path.with_suffix(".tmp"), metadata={"step": str(step)})
         path.with_suffix(".tmp").replace(path)
 
-    step, smooth = start, None
-    bar = tqdm(range(start, steps), desc=name, mininterval=10, initial=start, total=steps, disable=worker() > 0)
+    team, step, smooth = workers(), start, None
+    bar = tqdm(range(start, steps), desc=name, mininterval=10, initial=start, total=steps, disable=not team.is_main_process)
     model.train()
     for step in bar:
         if time.time() > stop_at:
             break
-        torch.manual_seed(1_000_003 * step + worker())
+        torch.manual_seed(1_000_003 * step + team.process_index)
         rate = lr * min(1, (step + 1) / warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
         value = loss(step)
         value.backward()
@@ -123,25 +126,23 @@ def fit(
             optimizer.step()
         for parameter in parameters:
             parameter.grad = None
-        decay = min(ema, (1 + step) / (10 + step))
-        torch._foreach_lerp_(average, [p.data for p in parameters], 1 - decay)
+        average.step(parameters)
         smooth = value.item() if smooth is None else 0.98 * smooth + 0.02 * value.item()
         if not math.isfinite(smooth):
             raise RuntimeError(f"{name}: the loss is {value.item()} at step {step}; the last checkpoint is kept")
         bar.set_postfix_str(f"loss {smooth:.4f}", refresh=False)
-        if (step + 1) % save_every == 0 and worker() == 0:
+        if (step + 1) % save_every == 0 and team.is_main_process:
             save(step + 1)
     else:
         step = steps
-    if worker() == 0:
+    if team.is_main_process:
         save(step)
     if ema:
-        for parameter, mean in zip(parameters, average):
-            parameter.data.copy_(mean)
+        average.copy_to(parameters)
     return model.eval(), step
 
 
-def descents(model: torch.nn.Module, lr: float, weight_decay: float, muon: bool) -> list[torch.optim.Optimizer]:
+def new_optimizers(model: torch.nn.Module, lr: float, weight_decay: float, muon: bool) -> list[torch.optim.Optimizer]:
     """AdamW for all parameters; or Muon (a convolution as the matrix of its output channels) and AdamW for the rest.
 
     Muon is not for embeddings and for the first and last layer, nor for vectors.
@@ -169,33 +170,20 @@ class Matrices(torch.optim.Muon):
         return super().step(closure)
 
 
-def worker() -> int:
-    """Number of this process among those `torchrun` started, 0 without it."""
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def workers() -> int:
-    """How many processes `torchrun` started, 1 without it."""
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def wait() -> None:
-    """Until every worker is here."""
-    if dist.is_initialized():
-        dist.barrier()
+def workers() -> PartialState:
+    """The processes that `torchrun` started, this one among them, or this one alone; the first call connects them."""
+    return PartialState(cpu=True)
 
 
 def share(batch: int) -> int:
     """This worker's part of a batch."""
-    return batch // workers()
+    return batch // workers().num_processes
 
 
 def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
     """Replace each gradient by its mean over the workers."""
-    if dist.is_initialized():
-        parameters = [p for p in parameters if p.grad is not None]  # some are not used, the same ones in every worker
-        flat = torch.cat([p.grad.reshape(-1) for p in parameters])
-        dist.all_reduce(flat)
-        flat /= workers()
-        for parameter, grad in zip(parameters, flat.split([p.numel() for p in parameters])):
-            parameter.grad.copy_(grad.view_as(parameter))
+    if workers().num_processes > 1:
+        grads = [p.grad for p in parameters if p.grad is not None]  # some are not used, the same ones in every worker
+        mean = reduce(torch.cat([grad.reshape(-1) for grad in grads]), "mean")
+        for grad, part in zip(grads, mean.split([grad.numel() for grad in grads])):
+            grad.copy_(part.view_as(grad))

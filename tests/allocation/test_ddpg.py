@@ -23,26 +23,26 @@ def test_the_chain_is_that_of_the_diffusion_posterior():
     """With an estimate that is always the truth, a chain from the noised action returns to it with the known variance."""
     torch.manual_seed(0)
     actor = DiffusionActor(1, 1, 8, steps=6)
-    assert actor.clean[0] == pytest.approx(1) and actor.noisy[0] == pytest.approx(0) and actor.spread[0] == 0
+    assert actor.clean[0] == pytest.approx(1) and actor.noisy[0] == pytest.approx(0) and actor.std[0] == 0
     alpha = np.array([np.exp(-0.1 / 6 - 9.9 * (2 * i - 1) / 72) for i in range(1, 7)])
     left = alpha.cumprod()
     assert left[-1] == pytest.approx(np.exp(-0.1 - 9.9 / 2))
     # marginals of x_i given x_0: mean sqrt(left) x_0, variance 1 - left; the posterior step keeps them
     for i in range(1, 6):
         mean = actor.clean[i] + actor.noisy[i] * np.sqrt(left[i])
-        variance = actor.noisy[i] ** 2 * (1 - left[i]) + actor.spread[i] ** 2
+        variance = actor.noisy[i] ** 2 * (1 - left[i]) + actor.std[i] ** 2
         assert mean == pytest.approx(np.sqrt(left[i - 1])) and variance == pytest.approx(1 - left[i - 1])
 
 
 def test_actors_give_actions_and_the_diffusion_chain_shows_its_steps():
-    source = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     state = torch.rand(5, 7)
     for actor in (PlainActor(7, 4, 16), DiffusionActor(7, 4, 16, steps=3)):
-        made = actor(state, actor.noise(5, source))
+        made = actor(state, actor.noise(5, generator))
         assert made.shape == (5, 4) and made.abs().max() <= 1
         assert torch.equal(actor(state), actor(state))
-    chain, drives = actor.chain(state, actor.noise(5, source))
-    assert chain.shape == (4, 5, 4) and drives.shape == (3, 5, 4)
+    chain, pre_activations = actor.chain(state, actor.noise(5, generator))
+    assert chain.shape == (4, 5, 4) and pre_activations.shape == (3, 5, 4)
     assert Critic(7, 4, 16)(state, made).shape == (5, 2)
 
 
@@ -52,7 +52,7 @@ def test_only_the_actor_differs(service):
     assert [p.shape for p in first.critic.parameters()] == [p.shape for p in second.critic.parameters()]
     for learner in (first, second):
         learner.collect()
-    assert (first.records[0] == second.records[0]).all()  # the same groups
+    assert (first.replay[0] == second.replay[0]).all()  # the same groups
 
 
 @pytest.mark.training
@@ -84,16 +84,16 @@ def test_the_critic_sees_the_steps_and_the_actor_feels_which_entry_to_raise(serv
 @pytest.mark.training
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_an_actor_driven_to_the_end_of_its_scale_comes_back(service, algorithm):
-    """At a drive of -14 the slope of tanh is 0 in float32: without the restraint nothing pulls."""
+    """At a pre-activation of -14 the slope of tanh is 0 in float32: without the penalty nothing pulls."""
     pull = {}
-    for restraint in (0.0, 1e-3):
-        learner = Learner(algorithm, service, Training(**SHORT, restraint=restraint), 0)
+    for penalty in (0.0, 1e-3):
+        learner = Learner(algorithm, service, Training(**SHORT, action_penalty=penalty), 0)
         with torch.no_grad():
             learner.actor.net[-1].weight[:3] = 0.0
             learner.actor.net[-1].bias[:3] = -14.0
         learner.collect()
         learner.update(torch.arange(8))
-        pull[restraint] = -learner.actor.net[-1].bias.grad[:3]
+        pull[penalty] = -learner.actor.net[-1].bias.grad[:3]
     assert (pull[0.0].abs() < 1e-8).all() and (pull[1e-3] > 1e-6).all()
 
 

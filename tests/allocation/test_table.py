@@ -18,12 +18,12 @@ def truth(shared, device, root, traits):
 def made(tmp_path_factory):
     path = tmp_path_factory.mktemp("table") / "t.npz"
     shared, device, root = np.meshgrid(table.SHARED_STEPS, table.DEVICE_STEPS, np.sqrt(table.BEPS), indexing="ij")
-    one = truth(shared[..., None], device[..., None], root[..., None], table.people())
-    alone = truth(0, np.array(table.DEVICE_STEPS)[:, None], 0, table.people())
+    one = truth(shared[..., None], device[..., None], root[..., None], table.sobol_traits())
+    alone = truth(0, np.array(table.DEVICE_STEPS)[:, None], 0, table.sobol_traits())
     noise = np.array([-0.05, 0, 0.05])[None, :, None, None, None, None]  # of the image seeds
     scores = np.tile(one, (4, 3, 1, 1, 1, 1)) + noise
-    prompts, groups = [table.HELD_OUT[0], "b", "c"], [[0, 1], [2, 1]]
-    np.savez(path, scores=scores, alone=np.tile(alone, (4, 3, 1, 1)), prompts=prompts, groups=groups, embeddings=np.eye(3))
+    texts, groups = [prompts.HELD_OUT[0], "b", "c"], [[0, 1], [2, 1]]
+    np.savez(path, scores=scores, alone=np.tile(alone, (4, 3, 1, 1)), prompts=texts, groups=groups, embeddings=np.eye(3))
     return path
 
 
@@ -70,17 +70,17 @@ def test_what_it_does_not_hold_is_refused(made, tmp_path):
         source.lookup(1, 2, np.zeros(5), 1, 1, 0.1)
     with pytest.raises(InvalidArgument, match="device_steps=9.*0 to 8"):
         source.lookup(2, 1, np.zeros(5), 1, 9, 0.1)
-    with pytest.raises(ModelNotFound, match="allocation.table"):
+    with pytest.raises(ModelNotFound, match="allocation.gather"):
         TableQoE.load(tmp_path / "none.npz")
 
 
 def test_groups_begin_with_the_papers_pair_and_include_the_held_out_ones():
     groups = prompts.groups()
     assert groups[0][:2] == ("a tiger in front of a bush", "a dog in front of a bush")
-    assert set(table.HELD_OUT) < {group[0] for group in groups} and all(len(set(group)) == 3 for group in groups)
+    assert set(prompts.HELD_OUT) < {group[0] for group in groups} and all(len(set(group)) == 3 for group in groups)
 
 
-def test_people_cover_the_cube():
-    asked = table.people()
+def test_the_personas_asked_cover_the_cube():
+    asked = table.sobol_traits()
     assert asked.shape == (16, 5) and np.linalg.cond(np.c_[np.ones(16), asked]) < 20
     assert (np.abs(asked.mean(0) - 0.5) < 0.06).all()

@@ -1,14 +1,18 @@
 """The command line: what it prints and how it exits."""
 
-import argparse
 import json
 import shutil
+import subprocess
+import sys
+from typing import get_args
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from rlli_core.book import arguments, cli
+from rlli_core.allocation import study
+from rlli_core.book import bench as benchmarks
+from rlli_core.book import cli, machine
 from rlli_core.book.ledger import claims, pages
 from rlli_core.book.runner import checksums, notebooks, runs
 
@@ -31,7 +35,7 @@ def bench(tmp_path, monkeypatch):
     nbformat.write(notebook, folder / "fig09_steps.ipynb")
     for module in (notebooks, runs):
         monkeypatch.setattr(module, "NOTEBOOKS", folder)
-    for module in (checksums, cli):
+    for module in (checksums, machine):
         monkeypatch.setattr(module, "DATA", data)
     monkeypatch.setattr(checksums, "CHECKSUMS", data / "checksums.txt")
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
@@ -71,14 +75,19 @@ def test_run_executes_and_refuses_a_value_that_the_notebook_refuses(bench, capsy
         ([], "first steps"),
         (["claims", "--against", "no/such/claims.json"], "book/claims.json"),
         (["claims", "--profile", "fast"], "smoke"),
+        (["claims", "some/folder"], "--write"),
+        (["run", "fig09", "--jobs", "0"], "at least 1"),
+        (["sweep", "fig09"], "--grid"),
+        (["sweep", "fig09", "-g", "bep=0.1", "-g", "bep=0.2"], "each parameter once"),
+        (["train"], "g-ddpg"),
+        (["train", "--algorithm", "ppo"], "td3"),
+        (["train", "--algorithm", "ddpg", "--study"], "or else --study"),
+        (["train", "--study", "--jobs", "0"], "jobs=0"),
+        (["train", "--algorithm", "ddpg", "--users", "9"], "1..8"),
     ],
 )
 def test_a_bad_argument_exits_with_2_and_the_allowed_values(bench, capsys, arguments, allowed):
-    try:
-        status = cli.main(arguments)
-    except SystemExit as leaving:  # argparse leaves by itself
-        status = leaving.code
-    assert status == 2
+    assert cli.main(arguments) == 2
     assert allowed in capsys.readouterr().err
     assert not runs.RUNS.exists()
 
@@ -101,10 +110,8 @@ def test_models_and_doctor_notice_changed_files(bench, capsys):
 
 @pytest.mark.parametrize("command", ["doctor", "list", "run", "sweep", "claims", "bench", "train", "models"])
 def test_every_command_has_help_with_an_example(capsys, command):
-    with pytest.raises(SystemExit) as leaving:
-        cli.main([command, "--help"])
-    shown = capsys.readouterr().out
-    assert leaving.value.code == 0 and f"example:\n  rlli {command}" in shown
+    assert cli.main([command, "--help"]) == 0
+    assert f"  example:\n    rlli {command}" in capsys.readouterr().out
 
 
 def test_claims_prints_and_exits_with_1_where_the_page_says_otherwise(capsys, tmp_path, monkeypatch):
@@ -139,14 +146,76 @@ def test_claims_write_makes_pages_from_the_latest_runs(capsys, tmp_path, monkeyp
 
 
 def test_bench_prints_seconds(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "bench", lambda: {"image_s": 0.5, "denoising_step_s": 0.04})
+    monkeypatch.setattr(benchmarks, "bench", lambda: {"image_s": 0.5, "denoising_step_s": 0.04})
     assert cli.main(["bench"]) == 0
     assert capsys.readouterr().out == "image              0.5000 s\ndenoising step     0.0400 s\n"
     assert cli.main(["bench", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"image_s": 0.5, "denoising_step_s": 0.04}
 
 
-def test_tab_completion_knows_notebooks_and_parameters(bench):
-    assert arguments._notebook_names() == ["fig09_steps"]
-    for given in (argparse.Namespace(names=["fig09"]), argparse.Namespace(name="fig09"), argparse.Namespace(name=None)):
-        assert arguments._parameter_names(given) == ["bep="]
+@pytest.mark.parametrize(
+    ("line", "completions"),
+    [
+        ("rlli cl", ["claims"]),
+        ("rlli run f", ["fig09_steps"]),
+        ("rlli run fig09 -p ", ["bep="]),
+        ("rlli sweep -g ", ["bep="]),
+        ("rlli sweep fig09 --grid b", ["bep="]),
+        ("rlli train --algorithm s", ["sb3-ddpg", "sac"]),
+    ],
+)
+def test_tab_completion_knows_commands_notebooks_and_parameters(bench, capsys, monkeypatch, line, completions):
+    for name, value in {"_RLLI_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main([]) == 0
+    assert capsys.readouterr().out.split() == completions
+
+
+def test_the_choices_are_those_of_the_runner_and_the_study():
+    assert get_args(cli.Profile) == tuple(runs.PROFILES)
+    assert get_args(cli.Algorithm) == tuple(study.STUDIED)
+
+
+def python(code: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+def test_help_and_refusals_import_nothing_slow():
+    slow = ("torch", "pandas", "nbformat", "rich")
+    code = f"""
+import sys
+from rlli_core.book import cli, machine
+assert cli.main(["--help"]) == 0 and cli.main(["train", "--algorithm", "ppo"]) == 2 and cli.main(["train"]) == 2
+assert not set({slow}) & set(sys.modules), set({slow}) & set(sys.modules)
+"""
+    found = python(code)
+    assert found.returncode == 0 and found.stdout.startswith("Usage: rlli") and "Traceback" not in found.stderr, found.stderr
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback():
+    command = [sys.executable, "-m", "rlli_core.book.cli", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listing:
+        listing.stdout.close()
+        assert listing.stderr.read() == ""
+    assert listing.returncode == 1
+
+
+def test_g_ddpg_is_trained_without_stable_baselines3(tmp_path):
+    code = f"""
+import sys
+sys.modules["stable_baselines3"] = None  # whoever imports it fails
+from rlli_core.allocation import Service, ServiceConfig, TableQoE, Training, study
+from rlli_core.book import cli, machine
+
+class Light:
+    def __init__(self, config, **sizes):
+        self.service = Service(config, TableQoE.load())
+    def evaluate(self, allocate):
+        return {{"share": 0.5}}
+
+study.Evaluation, study.TRAINING["smoke"] = Light, Training(interactions=64, warmup=16, hidden=8, batch=8, evaluate_every=32)
+sys.exit(cli.main(["train", "--algorithm", "g-ddpg", "--folder", r"{tmp_path}"]))
+"""
+    found = python(code)
+    assert found.returncode == 0 and "g-ddpg" in found.stdout, found.stderr
+    assert (tmp_path / "actor.safetensors").is_file() and json.loads((tmp_path / "result.json").read_text())["share"] == 0.5

@@ -7,7 +7,7 @@ from diffusers import StableDiffusionPipeline
 from scipy.stats import binomtest
 
 from rlli_core import SplitDiffusion, SplitPlan
-from rlli_core.embedded import evaluate, generator, scenes
+from rlli_core.embedded import cards, evaluate, generator, scenes
 from rlli_core.files import model_folder
 from rlli_core.qoe.judge import Judge
 
@@ -60,7 +60,7 @@ def test_judge_on_renders_it_never_saw(judge):
 
 
 def test_reconstruction_is_as_recorded(pipeline):
-    found, recorded = evaluate.reconstruction(pipeline.vae, 40), evaluate.read_results()["reconstruction"]
+    found, recorded = evaluate.reconstruction(pipeline.vae, 40), cards.read_results()["reconstruction"]
     assert found["psnr_db"] == pytest.approx(recorded["psnr_db"], abs=1.0)
     assert found["ssim"] == pytest.approx(recorded["ssim"], abs=0.03)
 
@@ -68,15 +68,15 @@ def test_reconstruction_is_as_recorded(pipeline):
 def test_generated_objects_and_scenes_are_as_recorded(pipeline, judge):
     count = 60  # of the 1,000 images recorded; two-sided at 99.9 %
     found = evaluate.generated_accuracy(pipeline, judge, steps=10, count=count, held_out=False, guidance=generator.GUIDANCE)
-    recorded = evaluate.read_results()["steps_10"]
+    recorded = cards.read_results()["steps_10"]
     for kind in ("object", "scene"):
         right = round(found[kind] * count)
         assert binomtest(right, count, min(max(recorded[kind], 1e-6), 1 - 1e-6)).pvalue > 1e-3, (kind, right, recorded)
 
 
 def test_targets_table_says_what_is_met():
-    table = evaluate.targets_table()
-    recorded = evaluate.read_results()
+    table = cards.targets_table()
+    recorded = cards.read_results()
     row = table.loc["10 steps: object right"]
     assert float(row.measured) == pytest.approx(recorded["steps_10"]["object"], rel=0.01)
     assert row.met == ("yes" if recorded["steps_10"]["object"] >= 0.85 else "no")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rlli_core import Persona, PersonaAgent, SplitDiffusion
-from rlli_core.embedded import evaluate, lessons, persona_agent, scenes, tastes
+from rlli_core.embedded import cards, evaluate, examples, persona_agent, scenes, tastes
 from rlli_core.files import model_folder
 
 pytestmark = pytest.mark.slow
@@ -26,14 +26,14 @@ def drawn():
 
 def test_targets_have_the_rating_as_their_mean():
     ratings = torch.tensor([[0.0, 0.05, 1 / 9], [0.5, 0.999, 1.0]])
-    made = lessons.target(ratings)
+    made = examples.soft_target(ratings)
     assert made.shape == (2, 3, 10) and torch.allclose(made.sum(-1), torch.ones(2, 3))
     assert torch.allclose((made * torch.arange(10)).sum(-1) / 9, ratings, atol=1e-6)
     assert (made > 0).sum(-1).max() == 2
 
 
 @pytest.fixture(scope="module")
-def lesson():
+def pictures():
     drawn = [scenes.scene(3, i) for i in range(4)]
     pairs = [(d.object, d.place, d.style, d.relation, d.second) for d in drawn]
     objects = np.full((4, 50), 0.1 / 49)
@@ -42,45 +42,45 @@ def lesson():
         row[scenes.NAMES.index(scene.object)] = 0.9
         place[scenes.PLACES.index(scene.place)] = 1
     images = np.stack([np.asarray(d.image) for d in drawn])
-    return lessons.Lessons(images, pairs, pairs, objects, places, np.full(4, 0.8), np.full((4, 8), 0.4))
+    return examples.Examples(images, pairs, pairs, objects, places, np.full(4, 0.8), np.full((4, 8), 0.4))
 
 
-def test_a_lesson_is_the_conversation_of_the_agent(agent, lesson):
-    """The tokens of a lesson are those that `PersonaAgent` feeds, up to the rating."""
-    school = persona_agent.School(persona_agent.CHOSEN, [lesson], [1.0])
+def test_an_example_is_the_conversation_of_the_agent(agent, pictures):
+    """The tokens of an example are those that `PersonaAgent` feeds, up to the rating."""
+    sampler = persona_agent.BatchSampler(persona_agent.CHOSEN, [pictures], [1.0])
     image = scenes.scene(3, 0).image
     for prompt in ("a dog", 'say "rating: 9" now', ""):
         messages = agent.conversation.messages(GA1, prompt)
         fed = agent.processor(images=[[image]], text=[agent._text(GA1, prompt)], return_tensors="pt")["input_ids"][0].tolist()
-        assert school.tokens(school.conversation.messages(GA1, prompt), "Rating: ") == fed
-        assert messages == school.conversation.messages(GA1, prompt)
+        assert sampler.tokens(sampler.conversation.messages(GA1, prompt), "Rating: ") == fed
+        assert messages == sampler.conversation.messages(GA1, prompt)
 
 
-def test_a_batch_asks_for_taste_quality_and_rating_where_they_are_named(lesson):
-    school = persona_agent.School(persona_agent.CHOSEN, [lesson], [1.0])
+def test_a_batch_asks_for_taste_quality_and_rating_where_they_are_named(pictures):
+    sampler = persona_agent.BatchSampler(persona_agent.CHOSEN, [pictures], [1.0])
     rng = np.random.default_rng(0)
-    tokens, places, goals = school.rating_batch([(lesson, i) for i in range(4)], rng)
+    tokens, places, goals = sampler.rating_batch([(pictures, i) for i in range(4)], rng)
     for row, where, goal in zip(tokens, places, goals):
-        words = school.words.convert_ids_to_tokens(row.tolist())
+        words = sampler.words.convert_ids_to_tokens(row.tolist())
         assert [words[i - 1] for i in where] == ["taste", "quality", "rating"] and {words[i] for i in where} == {":"}
         taste, made, rating = (goal * torch.arange(10)).sum(-1) / 9
         assert rating == pytest.approx(float(made * (0.3 + 0.7 * taste)), abs=1e-5)
     assert len({tuple(r.tolist()) for r in tokens}) == len(tokens) == 4 * persona_agent.PERSONAS
 
 
-def test_descriptions_and_measurements_are_labelled_only_where_they_answer(lesson):
-    school = persona_agent.School(persona_agent.CHOSEN, [lesson], [1.0])
-    tokens, labels = school.description_batch([(lesson, i) for i in range(4)])
-    said = [school.words.decode(row[row >= 0]) for row in labels]
+def test_descriptions_and_measurements_are_labelled_only_where_they_answer(pictures):
+    sampler = persona_agent.BatchSampler(persona_agent.CHOSEN, [pictures], [1.0])
+    tokens, labels = sampler.description_batch([(pictures, i) for i in range(4)])
+    said = [sampler.words.decode(row[row >= 0]) for row in labels]
     assert len(said) == 8
-    for text, (name, place, *_) in zip(said[:4], lesson.pairs):
+    for text, (name, place, *_) in zip(said[:4], pictures.pairs):
         assert tastes.asked_for(text)[1] == place and name in text and text.endswith("</s>")
     assert all(text.startswith("people ") and " clean " in text for text in said[4:])
 
 
 def test_wishes_name_the_right_thing_a_wrong_one_or_nothing():
     rng, pair = np.random.default_rng(0), ("tiger", "bush", scenes.HOUSE_STYLE, "alone", None)
-    asked = [tastes.asked_for(lessons.wish(rng, pair, pair)) for _ in range(400)]
+    asked = [tastes.asked_for(examples.draw_prompt(rng, pair, pair)) for _ in range(400)]
     assert 0.55 < np.mean([a == (("tiger",), "bush") for a in asked]) < 0.85
     assert np.mean([a[0] not in (("tiger",), ()) for a in asked]) > 0.05
     assert np.mean([a[1] not in ("bush", None) for a in asked]) > 0.05
@@ -102,7 +102,7 @@ def test_scores_follow_the_trait_model_on_unseen_pictures_and_people(agent, judg
     images, prompts = [d.image for d in drawn], [d.caption for d in drawn]
     taught = tastes.ratings(images, prompts, people, judge)
     given = np.array([[s.value for s in agent.scores(images, person, prompts)] for person in people]).T
-    recorded = evaluate.read_results("persona_agent")["agreement"]
+    recorded = cards.read_results("persona_agent")["agreement"]
     left = [evaluate.interaction(table).ravel() for table in (taught, given)]
     assert np.corrcoef(*left)[0, 1] > recorded["interaction_renders"] - 0.1
     assert np.abs(taught - given).mean() < 2 * recorded["mean_error"]
@@ -111,7 +111,7 @@ def test_scores_follow_the_trait_model_on_unseen_pictures_and_people(agent, judg
 def test_descriptions_are_as_recorded(agent, drawn):
     told = agent.descriptions([d.image for d in drawn])
     right = np.mean([tastes.asked_for(text)[0][0] in (d.object, d.second) for text, d in zip(told, drawn)])
-    assert right > evaluate.read_results("persona_agent")["descriptions"]["object_renders"] - 0.12
+    assert right > cards.read_results("persona_agent")["descriptions"]["object_renders"] - 0.12
     assert told[0] == agent.describe(drawn[0].image)
 
 
@@ -150,16 +150,16 @@ def test_the_agent_reads_in_a_prompt_what_the_trait_model_reads(agent):
         assert set(told.split()) <= scenes.KNOWN
 
 
-def test_both_losses_teach_eyes_and_tongue(lesson):
-    school = persona_agent.School(persona_agent.CHOSEN, [lesson], [1.0], personas=2)
+def test_both_losses_teach_eyes_and_tongue(pictures):
+    sampler = persona_agent.BatchSampler(persona_agent.CHOSEN, [pictures], [1.0], personas=2)
     torch.manual_seed(0)
     model = persona_agent.build()
     taught = [model.get_parameter(name) for name in (
         "model.vision_tower.embeddings.patch_embeddings.projection.weight", "model.language_model.embed_tokens.weight", "lm_head.weight",
     )]  # fmt: skip
     for loss in (
-        persona_agent.description_loss(model, school, 2, (0, 1), step=0),
-        persona_agent.rating_loss(model, school, 2, (0, 1), told=0.2, step=0),
+        persona_agent.description_loss(model, sampler, 2, (0, 1), step=0),
+        persona_agent.rating_loss(model, sampler, 2, (0, 1), text_weight=0.2, step=0),
     ):
         model.zero_grad()
         loss.backward()

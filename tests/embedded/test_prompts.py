@@ -18,7 +18,7 @@ def test_groups_hold_prompts_no_farther_apart_than_the_similar_pair():
     rng = np.random.default_rng(0)
     points = np.array([[0, 0], [1, 0], [0.5, 0.2], [5, 5], [5.4, 5], [9, 0]]) + rng.normal(0, 1e-6, (6, 2))
     table = np.linalg.norm(points[:, None] - points[None], axis=-1)
-    found = prompts.groups(texts, table)
+    found = prompts.cluster(texts, table)
     assert sorted(map(len, found), reverse=True) == list(map(len, found)) == [3, 2, 1]
     assert set(found[0]) == {*prompts.SIMILAR, "a"} and set(found[1]) == {"b", "c"}
 
@@ -33,6 +33,6 @@ def test_the_shipped_prompts_are_the_combined_ones_in_groups():
 
 def test_groups_take_a_limit_of_ones_own():
     table = np.array([[0, 2.0, 9], [2, 0, 8], [9, 8, 0]])
-    assert prompts.groups(["x", "y", "z"], table, limit=3.0) == [["x", "y"], ["z"]]
-    assert prompts.groups(["x", "y", "z"], table, limit=1.0) == [["x"], ["y"], ["z"]]
+    assert prompts.cluster(["x", "y", "z"], table, limit=3.0) == [["x", "y"], ["z"]]
+    assert prompts.cluster(["x", "y", "z"], table, limit=1.0) == [["x"], ["y"], ["z"]]
     assert prompts.similar_distance() == yaml.safe_load((DATA / "prompts.yaml").read_text())["similar_distance"]

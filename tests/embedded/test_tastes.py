@@ -52,7 +52,7 @@ def test_features_measure_what_their_names_say():
     assert feature("novelty", plain("red"), verdict()) < 0.01  # neither this nor that is not a hybrid
 
 
-@pytest.mark.parametrize("link", tastes.LINKS, ids=lambda link: f"{link.trait}-{link.feature}")
+@pytest.mark.parametrize("link", tastes.EFFECTS, ids=lambda link: f"{link.trait}-{link.feature}")
 def test_each_link_acts_with_its_sign_and_size(link):
     found = SCALE["mean"].copy()
     found[tastes.FEATURES.index(link.feature)] += SCALE["std"][0]  # one standard deviation more
@@ -63,12 +63,12 @@ def test_each_link_acts_with_its_sign_and_size(link):
 
 
 def test_links_are_known_names_used_once_and_have_a_source():
-    pairs = [(link.trait, link.feature) for link in tastes.LINKS]
+    pairs = [(link.trait, link.feature) for link in tastes.EFFECTS]
     assert len(set(pairs)) == len(pairs) and {f for _, f in pairs} == set(tastes.FEATURES)
-    assert {link.evidence for link in tastes.LINKS} == {"attributed", "self", "sign"}
-    assert all(abs(link.weight) == 0.3 for link in tastes.LINKS if link.evidence == "sign")
+    assert {link.evidence for link in tastes.EFFECTS} == {"attributed", "self", "sign"}
+    assert all(abs(link.weight) == 0.3 for link in tastes.EFFECTS if link.evidence == "sign")
     known = (DATA.parent / "book" / "references.bib").read_text()
-    assert all(f"{{{link.source}," in known for link in tastes.LINKS)
+    assert all(f"{{{link.source}," in known for link in tastes.EFFECTS)
 
 
 def test_quality_is_fidelity_to_the_prompt_times_workmanship():

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -57,10 +61,43 @@ def test_muon_moves_a_convolution_by_an_orthogonal_matrix():
     torch.manual_seed(0)
     model = torch.nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
     before = model.weight.detach().clone()
-    *_, muon = training.descents(model, lr=0.1, weight_decay=0.0, muon=True)
+    *_, muon = training.new_optimizers(model, lr=0.1, weight_decay=0.0, muon=True)
     model(torch.randn(2, 4, 6, 6)).square().sum().backward()
     muon.step()
     moved = (model.weight.detach() - before).flatten(1)
     values = torch.linalg.svdvals(moved)
     assert values.min() > 0.5 * values.max() > 0  # Newton-Schulz makes them nearly equal
     assert (moved.square().mean().sqrt() / 0.1).item() == pytest.approx(0.2, rel=0.3)  # the root mean square of AdamW's steps
+
+
+TWO_WORKERS = """
+import sys
+import torch
+from pathlib import Path
+from rlli_core.embedded import training
+
+training.WORK, x = Path(sys.argv[1]), torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(64, 1)).to(memory_format=torch.channels_last)
+team = training.workers()
+mine = x[team.process_index :: team.num_processes]
+assert len(mine) == training.share(len(x))
+training.fit("fit", model, lambda step: (model(mine) - 1).square().mean(), steps=20, lr=0.01, warmup=2, ema=0.9)
+if team.is_main_process:
+    torch.save([team.num_processes, *model.parameters()], sys.argv[1] + "/weights.pt")
+"""
+
+
+def test_two_workers_with_half_a_batch_each_are_one_with_the_whole(tmp_path):
+    (tmp_path / "two_workers.py").write_text(TWO_WORKERS)
+    weights = []
+    for launcher in ([], ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]):
+        command = [sys.executable, *launcher, str(tmp_path / "two_workers.py"), str(tmp_path)]
+        done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        (tmp_path / "fit.safetensors").unlink()
+        weights.append(torch.load(tmp_path / "weights.pt", weights_only=False))
+    (one, *alone), (two, *together) = weights
+    assert (one, two) == (1, 2)
+    for a, b in zip(alone, together):
+        assert torch.allclose(a, b, atol=1e-5)

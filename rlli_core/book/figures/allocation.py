@@ -22,7 +22,7 @@ def learning_curves(curves: pd.DataFrame, optimum: float, column: str = "sum_qoe
     return ax
 
 
-def intervals(table: pd.DataFrame, labels: Mapping[str, str], marks: Mapping[str, float] | None = None) -> np.ndarray:
+def interval_bars(table: pd.DataFrame, labels: Mapping[str, str], marks: Mapping[str, float] | None = None) -> np.ndarray:
     """Middle and interval of each `name`, a panel for each `measure` named in `labels`; vertical lines at `marks`."""
     names = list(dict.fromkeys(table.name))
     axes = canvas(len(labels), 2.5, 0.36 * len(names) + 1.1, sharey=True)

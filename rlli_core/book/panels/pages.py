@@ -20,7 +20,7 @@ from ..figures.channel import bep_by_power
 from .panel import Panel, Part, Shown, choice, drawn, slider, span
 
 if TYPE_CHECKING:
-    from ...allocation.ddpg import Policy
+    from ...allocation.policy import Policy
     from ...qoe.agent import PersonaAgent
 
 

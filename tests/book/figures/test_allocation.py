@@ -31,7 +31,7 @@ def test_intervals_show_middle_and_ends_in_the_order_of_the_table():
     table = pd.DataFrame(
         [("x", "m", 0.5, 0.4, 0.8), ("y", "m", 0.7, 0.7, 0.7)], columns=["name", "measure", "middle", "low", "high"]
     )
-    ax = figures.intervals(table, {"m": "a measure"}, {"m": 0.9})[0]
+    ax = figures.interval_bars(table, {"m": "a measure"}, {"m": 0.9})[0]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["x", "y"] and ax.get_xlabel() == "a measure"
     assert ax.lines[0].get_xdata().tolist() == [0.5, 0.7]
     ends = ax.collections[0].get_segments()[0][:, 0]

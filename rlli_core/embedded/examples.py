@@ -16,14 +16,14 @@ from ..qoe.agent import RATINGS
 from ..qoe.judge import Judge, Verdict
 from . import scenes, tastes
 from .pictures import split_pictures
-from .training import rendered, wait, worker
+from .training import rendered, workers
 
 RENDERS = 24_000
 PICTURES = 9_600
 
 
 @dataclass(frozen=True)
-class Lessons:
+class Examples:
     """Pictures to learn from, and what judge and trait model see in them.
 
     Attributes:
@@ -44,24 +44,24 @@ class Lessons:
     features: np.ndarray
 
     @classmethod
-    def of(cls, images: np.ndarray, pairs: list[tuple], others: list[tuple]) -> Lessons:
+    def of(cls, images: np.ndarray, pairs: list[tuple], others: list[tuple]) -> Examples:
         """Look at all pictures once; kept in `WORK` for each set of pictures and state of the trait model."""
         state = zlib.crc32(Path(tastes.__file__).read_bytes(), zlib.crc32(np.ascontiguousarray(images[::37]).tobytes()))
         path = WORK / "seen" / f"{len(images)}-{state:08x}.npz"
-        if not path.exists() and worker() == 0:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            judge, verdicts, made, found = Judge.from_pretrained(), [], [], []
-            for start in tqdm(range(0, len(images), 200), desc="judging", mininterval=10):
-                some = [Image.fromarray(image) for image in images[start : start + 200]]
-                verdicts += (seen := judge.verdicts(some))
-                made += map(tastes.workmanship, some)
-                found += map(tastes.features, some, seen)
-            np.savez(
-                path.with_suffix(".tmp.npz"), made=made, features=found,
-                objects=[list(v.objects.values()) for v in verdicts], places=[list(v.places.values()) for v in verdicts],
-            )  # fmt: skip
-            path.with_suffix(".tmp.npz").replace(path)
-        wait()
+        with workers().main_process_first():
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                judge, verdicts, made, found = Judge.from_pretrained(), [], [], []
+                for start in tqdm(range(0, len(images), 200), desc="judging", mininterval=10):
+                    some = [Image.fromarray(image) for image in images[start : start + 200]]
+                    verdicts += (seen := judge.verdicts(some))
+                    made += map(tastes.workmanship, some)
+                    found += map(tastes.features, some, seen)
+                np.savez(
+                    path.with_suffix(".tmp.npz"), made=made, features=found,
+                    objects=[list(v.objects.values()) for v in verdicts], places=[list(v.places.values()) for v in verdicts],
+                )  # fmt: skip
+                path.with_suffix(".tmp.npz").replace(path)
         seen = np.load(path)
         return cls(images, pairs, others, *(seen[name] for name in ("objects", "places", "made", "features")))
 
@@ -76,23 +76,23 @@ class Lessons:
         return taste, made, made * taste
 
 
-def drawn_lessons(seed: int) -> Lessons:
+def rendered_examples(seed: int) -> Examples:
     """Rendered scenes."""
     images, labels = rendered(seed, RENDERS)
     pairs = [tuple(label[key] for key in ("object", "place", "style", "relation", "second")) for label in labels]
-    return Lessons.of(images, pairs, pairs)
+    return Examples.of(images, pairs, pairs)
 
 
-def split_lessons(seed: int) -> Lessons:
+def split_examples(seed: int) -> Examples:
     """Pictures of the split chain."""
     images, asked, _ = split_pictures(seed, PICTURES)
     full = [[(*pair, one.style, "alone", None) for pair in (one.device, one.server)] for one in asked]
-    return Lessons.of(images, [device for device, _ in full], [server for _, server in full])
+    return Examples.of(images, [device for device, _ in full], [server for _, server in full])
 
 
-def described(lesson: Lessons, index: int) -> str:
+def description_of(examples: Examples, index: int) -> str:
     """What a picture shows, in one wording: what it was asked for where the judge agrees, else what the judge sees."""
-    seen, pair = lesson.verdict(index), lesson.pairs[index]
+    seen, pair = examples.verdict(index), examples.pairs[index]
     name, place, relation, second = (pair[i] for i in (0, 1, 3, 4))
     if relation == "alone":
         name, place = seen.object, seen.place
@@ -103,15 +103,15 @@ def described(lesson: Lessons, index: int) -> str:
     return f"{scenes.article(name)}{joint + scenes.article(second) if joint else ''} {where} ."
 
 
-def measured(lesson: Lessons, index: int) -> str:
+def measurements_of(examples: Examples, index: int) -> str:
     """A picture's features as digits, 0 to 9 over two standard deviations about their mean, and its workmanship."""
-    normal = (lesson.features[index] - tastes.scale()["mean"]) / tastes.scale()["std"]
+    normal = (examples.features[index] - tastes.scale()["mean"]) / tastes.scale()["std"]
     digits = np.clip((normal + 2) / 4 * 10, 0, 9).astype(int)
-    made = int(np.clip((lesson.made[index] - 0.25) / 0.75 * 10, 0, 9))
+    made = int(np.clip((examples.made[index] - 0.25) / 0.75 * 10, 0, 9))
     return " ".join(f"{name} {digit}" for name, digit in zip((*tastes.FEATURES, "clean"), (*digits, made)))
 
 
-def wish(rng: np.random.Generator, pair: tuple, other: tuple) -> str:
+def draw_prompt(rng: np.random.Generator, pair: tuple, other: tuple) -> str:
     """A prompt to rate a picture against: mostly its own, or the server's, in part, or a wrong one."""
     kind = rng.choice(["own", "server", "part", "wrong object", "wrong place", "any"], p=[0.6, 0.1, 0.1, 0.08, 0.07, 0.05])
     name, place, *rest = other if kind == "server" else pair
@@ -124,7 +124,7 @@ def wish(rng: np.random.Generator, pair: tuple, other: tuple) -> str:
     return scenes.caption(rng, name, place, *rest)
 
 
-def target(rating: torch.Tensor) -> torch.Tensor:
+def soft_target(rating: torch.Tensor) -> torch.Tensor:
     """Ratings (...) in [0, 1] -> probabilities (..., 10) of the two neighbouring digits, whose mean is the rating."""
     place = rating * (len(RATINGS) - 1)
     low = place.floor().clamp(max=len(RATINGS) - 2)

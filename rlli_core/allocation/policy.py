@@ -1,0 +1,100 @@
+"""Trained allocators: what they do in a state, what that brings on average, and their files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from ..errors import InvalidArgument, ModelNotFound
+from ..files import DATA
+from .actors import Actor, DiffusionActor, PlainActor
+from .environment import ServiceEnv
+from .service import Service
+from .states import Allocation, States
+
+VALIDATION_SEED = 1_000_003  # of the states of the learning curve; training draws from other streams
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A trained allocator.
+
+    Attributes:
+        service: that it was trained on.
+        actor: the target actor.
+        curve: one row each `evaluate_every` interactions: interactions, updates, seconds, reward, sum_qoe, over_budget (share
+            of groups whose server energy (24) or device energy (22) is exceeded), below_threshold (share of users).
+    """
+
+    service: Service
+    actor: Actor
+    curve: pd.DataFrame
+
+    @torch.no_grad()
+    def act(self, states: States) -> Allocation:
+        """Allocate; without any noise, so the same every time."""
+        return self.service.decode(self.actor(torch.from_numpy(self.service.observe(states))).numpy())
+
+    @torch.no_grad()
+    def walk(self, states: States, seed: int) -> np.ndarray:
+        """Actions (D + 1, B, m) of a diffusion actor through its denoising steps, from noise of this seed."""
+        if not isinstance(self.actor, DiffusionActor):
+            raise InvalidArgument("policy", type(self.actor).__name__, "one with denoising steps, such as g-ddpg's")
+        seen = torch.from_numpy(self.service.observe(states))
+        noise = self.actor.noise(len(seen), torch.Generator().manual_seed(seed))
+        return self.actor.chain(seen, noise)[0].numpy()
+
+    def save(self, path: Path, **about: object) -> None:
+        """Write the actor as safetensors, with its sizes and what is told `about` it."""
+        shape = {"hidden": self.actor.net[0].out_features, "denoising_steps": getattr(self.actor, "steps", 0)}
+        save_file(self.actor.state_dict(), path, {key: str(value) for key, value in (shape | about).items()})
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = "g-ddpg", service: Service | None = None) -> Policy:
+        """Load "g-ddpg" or "ddpg" of the study, "g-ddpg-2-users", or a file that `save` wrote.
+
+        Args:
+            service: as the policy was trained on; by default that of `ServiceEnv()`.
+
+        Raises:
+            ModelNotFound: no such file.
+            InvalidArgument: a service with another size of state or action.
+        """
+        shipped = sorted(file.stem for file in (DATA / "models" / "allocator").glob("*.safetensors"))
+        path = DATA / "models" / "allocator" / f"{name}.safetensors" if str(name) in shipped else Path(name)
+        if not path.is_file():
+            raise ModelNotFound(f"no policy {str(name)!r}: name one of {', '.join(shipped)}, or a file that Policy.save wrote")
+        service = service or ServiceEnv().service
+        with safe_open(path, "pt") as file:
+            about, weights = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
+        actor = new_actor(service, int(about["hidden"]), int(about["denoising_steps"]))
+        try:
+            actor.load_state_dict(weights)
+        except RuntimeError as error:
+            raise InvalidArgument("service", service.config, f"like the one that {path.name} was trained on") from error
+        return cls(service, actor, pd.DataFrame())
+
+
+def new_actor(service: Service, hidden: int, denoising_steps: int) -> Actor:
+    """A diffusion actor, or with no denoising steps a plain one."""
+    sizes = len(service.low), service.config.action_size, hidden
+    return DiffusionActor(*sizes, denoising_steps) if denoising_steps else PlainActor(*sizes)
+
+
+def validation(service: Service) -> States:
+    """The states of learning curves, the same for every learner."""
+    return service.draw(np.random.default_rng(VALIDATION_SEED), 256)
+
+
+def measure(policy: Policy, states: States) -> dict[str, float]:
+    """What a policy brings on average: a row of `Policy.curve`, without what it has cost."""
+    made = policy.service.outcome(states, policy.act(states))
+    means = {"reward": made.reward, "sum_qoe": made.qoe.sum(1)}
+    means |= {"over_budget": made.over_budget, "below_threshold": made.shortfall > 0}
+    return {name: float(np.mean(values)) for name, values in means.items()}
