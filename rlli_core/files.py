@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import time
 from importlib import metadata
@@ -40,8 +41,7 @@ def git_commit() -> str | None:
     def git(*arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(["git", *arguments], cwd=DATA.parent, capture_output=True, text=True, check=False)
 
-    commit = git("rev-parse", "HEAD")
-    if commit.returncode:
+    if shutil.which("git") is None or (commit := git("rev-parse", "HEAD")).returncode:
         return None
     return commit.stdout.strip() + ("+" if git("status", "--porcelain").stdout else "")
 
