@@ -87,6 +87,8 @@ def parser(about: str, commands: Mapping[str, Callable[[argparse.Namespace], int
     add_run_options(sub)
     sub.add_argument("--jobs", type=int, help="notebooks at a time (default: one a core, 4 at most)")
     sub.add_argument("--force", action="store_true", help="run also what is up to date")
+    as_it_is = "take a committed notebook as it is where it was executed with the present inputs and has its panels' frames"
+    sub.add_argument("--committed", action="store_true", help=as_it_is)
     sub.add_argument("--write-back", action="store_true", help="put the executed notebooks into notebooks/")
     lists = "rlli sweep fig08 -g bep=[0.01],[0.01,0.1] -p seeds=3   # a value that is a list stands in brackets"
     sub = command("sweep", f"rlli sweep fig09 -g bep=0.01,0.03,0.1\n  {lists}")

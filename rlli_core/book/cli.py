@@ -88,13 +88,14 @@ def run(args: argparse.Namespace) -> int:
             args.profile,
             parameters,
             force=args.force,
+            committed=args.committed,
             write_back=args.write_back,
             jobs=args.jobs,
         )
     except RunFailed as failure:
         print(f"rlli: {failure}", file=sys.stderr)
         # The types are checked before the run; a value out of its range is refused by the notebook's own configuration.
-        return 2 if parameters and "InvalidArgument" in str(failure) else 1
+        return 2 if parameters and failure.bad_argument else 1
     return 0
 
 
@@ -107,7 +108,7 @@ def sweep(args: argparse.Namespace) -> int:
         table, written = sweeps.sweep(args.name, grid, args.profile, dict(args.parameter))
     except RunFailed as failure:
         print(f"rlli: {failure}", file=sys.stderr)
-        return 2 if "InvalidArgument" in str(failure) else 1
+        return 2 if failure.bad_argument else 1
     print(table.T.to_string(header=False))
     print(f"written to {written}")
     return 0
@@ -193,10 +194,9 @@ def _embedded_models() -> list:
 
 def _expected_time(name: str, notebook) -> str:
     """Seconds the last run of each profile took here; else what the committed smoke run took where it was made."""
-    times = {profile: record["wall_s"] for profile in runs.PROFILES if (record := runs.read_record(name, profile))}
-    if not times and "rlli" in notebook.metadata:
-        times = {notebook.metadata["rlli"]["profile"]: notebook.metadata["rlli"]["wall_s"]}
-    return ", ".join(f"{profile} {seconds:.0f} s" for profile, seconds in times.items()) or "not run yet"
+    known = [record for profile in runs.PROFILES if (record := runs.read_record(name, profile))]
+    known = known or [runs.RunRecord.of(name, notebook)]
+    return ", ".join(f"{run.profile} {run.wall_s:.0f} s" for run in known if run.wall_s is not None) or "not run yet"
 
 
 _COMMANDS = {

@@ -1,5 +1,6 @@
 """Executes one notebook by Papermill, and says what it was executed with and how much memory that took."""
 
+import contextlib
 import platform
 import tempfile
 import threading
@@ -104,7 +105,5 @@ class PeakMemory:
         here = psutil.Process()
         while not self._over.wait(self.INTERVAL_S):
             for process in here.children(recursive=True):
-                try:
+                with contextlib.suppress(psutil.Error):  # it has just ended
                     self.mib = max(self.mib, round(process.memory_info().rss / 2**20))
-                except psutil.Error:  # it has just ended
-                    pass

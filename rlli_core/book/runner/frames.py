@@ -24,9 +24,9 @@ def count(place: Path) -> int:
     return len(list(place.glob("*/index.js")))
 
 
-def keep(waiting: Path, folder: Path, inputs: str) -> None:
-    """Put frames in the place of the notebook's older ones, or nothing where there are no new ones."""
-    place = folder / "panels" / waiting.name
+def keep(folder: Path, name: str, inputs: str) -> None:
+    """Put the waiting frames in the place of the notebook's older ones, or nothing where there are no new ones."""
+    waiting, place = folder / "panels.new" / name, folder / "panels" / name
     shutil.rmtree(place, ignore_errors=True)
     if waiting.exists():
         (waiting / _OF).write_text(inputs)

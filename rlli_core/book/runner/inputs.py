@@ -60,7 +60,8 @@ class Inputs:
 
     def files(self, notebook: nbformat.NotebookNode) -> set[Path]:
         """The modules of this package that `notebook` reaches and the files that they and its cells read."""
-        modules, read = set(), set()
+        modules: set[str] = set()
+        read: set[Path] = set()
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 try:
@@ -69,7 +70,7 @@ class Inputs:
                     return self._below(self.root / PACKAGE) | self._below(self.root / "data")
                 modules |= set(self._imported(tree, ""))
                 read |= set(self._named(tree, None))
-        waiting, reached = list(modules), set()
+        waiting, reached = list(modules), set[Path]()
         while waiting:
             # The packages that a module lies in are run before it.
             for name in accumulate(waiting.pop().split("."), "{}.{}".format):
@@ -143,16 +144,14 @@ class Inputs:
 
     def _named(self, tree: ast.AST, module: Path | None) -> Iterator[Path]:
         """The longest constant paths that are spelled out in `tree`."""
-        waiting = [tree]
+        waiting: list[ast.AST] = [tree]
         while waiting:
             node = waiting.pop()
-            known = self._path(node, module)
-            if known:
+            if known := self._path(node, module):
                 yield known[0]
             elif isinstance(node, ast.alias) and node.name in ("DATA", "model_folder") and node.asname:
                 yield self.root / "data"  # under a name that is not looked for
-            inner = _arguments(node) if known else ast.iter_child_nodes(node)
-            waiting += inner
+            waiting += _arguments(node) if known else ast.iter_child_nodes(node)
 
     def _path(self, node: ast.AST, module: Path | None) -> tuple[Path, bool] | None:
         """The constant path that an expression begins with, and whether it ends there; None if it is no path."""
@@ -163,23 +162,27 @@ class Inputs:
                 return module, False
             case ast.Call(func=ast.Name(id="Path"), args=[ast.Name(id="__file__")]) if module:
                 return module, False
-            case ast.Call(func=ast.Name(id="model_folder") | ast.Attribute(attr="model_folder"), args=[name, *_]):
-                models = self.root / "data" / "models"
-                return (models / name.value, False) if isinstance(name, ast.Constant) else (models, True)
+            case ast.Call(
+                func=ast.Name(id="model_folder") | ast.Attribute(attr="model_folder"), args=[ast.Constant(value=str(name))]
+            ):
+                return self.root / "data" / "models" / name, False
             case ast.Name(id="model_folder") | ast.Attribute(attr="model_folder"):
                 return self.root / "data" / "models", True
             case ast.BinOp(left=left, op=ast.Div(), right=part) if known := self._path(left, module):
                 path, ended = known
-                if ended or not isinstance(part, ast.Constant):
-                    return path, True
-                return path / part.value, False
+                if not ended and isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    return path / part.value, False
+                return path, True
             case ast.Attribute(value=value, attr=attribute) if known := self._path(value, module):
-                return (known[0].parent, known[1]) if attribute == "parent" else (known[0], True)
+                path, ended = known
+                return (path.parent, ended) if attribute == "parent" else (path, True)
             case ast.Call(func=ast.Attribute(value=value, attr=method), args=given) if known := self._path(value, module):
                 path, ended = known
                 if method in ("with_name", "with_suffix") and not ended:
-                    constant = len(given) == 1 and isinstance(given[0], ast.Constant)
-                    return (getattr(path, method)(given[0].value), False) if constant else (path.parent, True)
+                    match given:
+                        case [ast.Constant(value=str(text))]:
+                            return path.with_name(text) if method == "with_name" else path.with_suffix(text), False
+                    return path.parent, True
                 return path, ended or method not in ("resolve", "absolute")
         return None
 

@@ -1,7 +1,7 @@
 """Makes the pictures in an executed notebook a third to a sixth in size, and says whether two pictures are the same.
 
-Every PNG becomes one of 256 colours or fewer, at its own size. A drawing keeps its lines and letters: its most frequent
-colours stay as they are, and with 256 colours or fewer all of them. Between the colours of a photograph a pattern of dots
+Every PNG becomes one with a palette, at its own size. A drawing keeps its lines and letters: its most frequent colours stay as
+they are, and if it has no more than the palette can hold, all of them. Between the colours of a photograph a pattern of dots
 mixes, so that gradients show no bands.
 """
 
@@ -14,9 +14,12 @@ from PIL import Image
 from scipy.spatial import KDTree
 
 PNG = "image/png"
-COLOURS = 256  # as many as a palette PNG can have
-_FREQUENT = 0.005  # of the pixels: a colour with as many stays exact
+COLOURS = 256  # as many as a palette of a PNG can hold
+_CODE = np.array([1 << 16, 1 << 8, 1], np.uint32)  # a colour in one number
 _ROUNDS = 8  # of k-means
+_COARSE = 12  # between two colours of the palette (distance in RGB): where they are nearer, no pattern is needed
+_STRENGTH = 0.85  # of the pattern; at 1 the mean is kept best, but dots pack badly
+_BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
 _LEVELS = 12  # of a colour; see `alike`
 _BLOCK = 4  # pixels
 
@@ -35,33 +38,46 @@ def slim(notebook: nbformat.NotebookNode) -> None:
 def encoded(png: bytes) -> bytes:
     """The PNG picture with a palette; as it is if parts of it are transparent."""
     picture = Image.open(io.BytesIO(png))
-    if picture.convert("RGBA").getextrema()[3][0] < 255:
+    if np.asarray(picture.convert("RGBA"))[..., 3].min() < 255:
         return png
     rgb = picture.convert("RGB")
-    height, width = rgb.height, rgb.width
-    codes = np.asarray(rgb, np.uint32).reshape(-1, 3) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    found, where, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    colours = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(float)
+    found, where, counts = np.unique(np.asarray(rgb, np.uint32).reshape(-1, 3) @ _CODE, return_inverse=True, return_counts=True)
+    colours = _colours(found)
     if len(colours) <= COLOURS:
-        palette, indices = colours, where
+        shown = found[where]
+    elif counts[counts > 0.005 * counts.sum()].sum() > counts.sum() / 2:  # a drawing: most of it is paper and a few inks
+        palette = _palette(rgb, colours, counts, 0.0003)
+        shown = (palette.astype(np.uint32) @ _CODE)[KDTree(palette).query(colours)[1]][where]
     else:
-        palette = _palette(rgb, colours, counts)
-        indices = _mixed(colours, palette, where, (height, width))
-    small = Image.fromarray(indices.reshape(height, width).astype(np.uint8), "P")
-    small.putpalette(palette.astype(np.uint8).tobytes())
+        palette = _palette(rgb, colours, counts, 0.005)
+        shown = (palette.astype(np.uint32) @ _CODE)[_mixed(colours, palette, where, (rgb.height, rgb.width))]
+    used, indices = np.unique(shown, return_inverse=True)
+    small = Image.fromarray(indices.reshape(rgb.height, rgb.width).astype(np.uint8), "P")
+    small.putpalette(_colours(used).astype(np.uint8).tobytes())
     buffer = io.BytesIO()
     small.save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 
-def _palette(rgb: Image.Image, colours: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The frequent colours, and others by k-means from a median cut; `colours` is (N, 3) with `counts` of pixels, (N,)."""
-    fixed = colours[counts > _FREQUENT * counts.sum()]
+def _colours(codes: np.ndarray) -> np.ndarray:
+    """Red, green and blue, (N, 3), of colours in one number each, (N,)."""
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(float)
+
+
+def _palette(rgb: Image.Image, colours: np.ndarray, counts: np.ndarray, frequent: float) -> np.ndarray:
+    """The most frequent colours as they are, and others by k-means from a median cut.
+
+    Args:
+        colours, counts: (N, 3), and how many pixels each has, (N,).
+        frequent: share of the pixels from which on a colour stays as it is; half of the palette at most.
+    """
+    order = np.argsort(-counts, kind="stable")[: COLOURS // 2]
+    fixed = colours[order[counts[order] > frequent * counts.sum()]]
     rest = COLOURS - len(fixed)
-    start = rgb.quantize(rest, Image.Quantize.MEDIANCUT).getpalette()
-    palette = np.concatenate([fixed, np.reshape(start, (-1, 3))[:rest]]).astype(float)
+    start = rgb.quantize(rest, Image.Quantize.MEDIANCUT).getpalette() or []
+    palette = np.concatenate([fixed, np.reshape(np.array(start, float), (-1, 3))[:rest]])
     # K-means over cells of 4 x 4 x 4 colours. By the root of their pixels, so that small things keep their colours too.
-    _, cells = np.unique(colours.astype(np.uint32) // 4 @ np.array([1 << 12, 1 << 6, 1], np.uint32), return_inverse=True)
+    _, cells = np.unique(colours.astype(np.uint32) // 4 @ _CODE, return_inverse=True)
     pixels = np.bincount(cells, counts)
     means = np.stack([np.bincount(cells, counts * channel) for channel in colours.T], axis=1) / pixels[:, None]
     weights = np.sqrt(pixels)
@@ -85,12 +101,10 @@ def _mixed(colours: np.ndarray, palette: np.ndarray, where: np.ndarray, shape: t
     error = colours - palette[near]
     beyond = tree.query(colours + error)[1]
     span = palette[beyond] - palette[near]
-    share = (error * span).sum(1) / np.maximum((span**2).sum(1), 1)
-    pattern = np.zeros((1, 1))
-    for _ in range(3):  # Bayer's matrix, 8 x 8
-        pattern = np.block([[4 * pattern, 4 * pattern + 2], [4 * pattern + 3, 4 * pattern + 1]])
+    distance = (span**2).sum(1)
+    share = np.where(distance < _COARSE**2, 0, _STRENGTH * (error * span).sum(1) / np.maximum(distance, 1))
     height, width = shape
-    limits = np.tile((pattern + 0.5) / 64, (height // 8 + 1, width // 8 + 1))[:height, :width].ravel()
+    limits = np.tile((_BAYER + 0.5) / 16, (height // 4 + 1, width // 4 + 1))[:height, :width].ravel()
     return np.where(share[where] > limits, beyond[where], near[where])
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import cast
 
 import nbformat
 
@@ -81,7 +82,7 @@ class RunRecord:
         except (OSError, ValueError, TypeError, KeyError):
             return None
         right = set(known) == {entry.name for entry in fields(cls)}
-        return record if right and all(isinstance(getattr(record, e.name), e.type) for e in fields(cls)) else None
+        return record if right and all(isinstance(getattr(record, e.name), cast(type, e.type)) for e in fields(cls)) else None
 
     def write(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""

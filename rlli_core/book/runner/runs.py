@@ -127,7 +127,7 @@ def run(
                 writing.write_back(folder / task.path.name, task.path)
     if failures:
         raise RunFailed(failures=failures)
-    return [read_record(task.name, profile, folder) for task in tasks]
+    return [known for task in tasks if (known := read_record(task.name, profile, folder))]
 
 
 def _is_done(task: _Task) -> bool:
@@ -204,7 +204,7 @@ def _run_one(task: _Task, threads: int, position: int) -> RunRecord:
     suffix = ".failed" if failure else ""
     # Frames and notebook first: a record always describes what is already there.
     if not failure:
-        frames.keep(waiting, task.folder, task.inputs)
+        frames.keep(task.folder, task.name, task.inputs)
     frames.scratch(task.folder, task.name)
     write_text(task.folder / f"{task.name}{suffix}.ipynb", nbformat.writes(executed) + "\n")
     run_record.write(task.folder / f"{task.name}{suffix}.json")
