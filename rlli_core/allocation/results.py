@@ -16,7 +16,7 @@ from ..files import DATA
 RUNS = DATA / "results" / "allocation_runs.csv"
 CURVES = DATA / "results" / "allocation_curves.csv"
 ABOUT = DATA / "results" / "allocation.json"
-RESULTS = RUNS.parent
+RESULTS = RUNS.parent  # where the study writes
 
 
 @cache
