@@ -35,7 +35,7 @@ class Parameter:
         # A bool is an int to Python; to a reader who wrote True for a count it is a slip.
         if kind is None or not isinstance(value, kind) or isinstance(value, bool) != (self.kind == "bool"):
             raise InvalidArgument(self.name, value, f"of type {self.kind}")
-        return float(value) if self.kind == "float" else value
+        return float(value) if isinstance(value, int) and self.kind == "float" else value
 
 
 def names() -> list[str]:

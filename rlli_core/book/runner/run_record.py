@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import nbformat
 
@@ -57,7 +57,7 @@ class RunRecord:
         return {key: value for key, value in self.parameters.items() if {"seed", "seeds"} & set(key.split("_"))}
 
     @property
-    def about(self) -> dict[str, object]:
+    def about(self) -> dict[str, Any]:
         """What was noted of the run beside what the notebook itself tells; an executed notebook has it as `metadata.rlli`."""
         return {name: value for name in _ABOUT if (value := getattr(self, name)) not in (None, {})}
 
