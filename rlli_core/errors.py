@@ -5,6 +5,8 @@ Each message says what was wrong, the value received, and what is allowed.
 
 import math
 import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 
 class RlliError(Exception):
@@ -39,8 +41,29 @@ class CorruptPacket(RlliError, ValueError):
     """A received packet's protected header fails its checksum or does not parse."""
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a notebook failed: the exception's type by its name, and what there is to say."""
+
+    error_type: str
+    message: str
+
+
 class RunFailed(RlliError, RuntimeError):
-    """A notebook run ended without doing its work."""
+    """A run ended without doing its work.
+
+    Attributes:
+        failures: what failed, by the name of the notebook, or of the point of a sweep; empty where nothing was started.
+    """
+
+    def __init__(self, message: str = "", failures: Mapping[str, Failure] | None = None):
+        self.failures = dict(failures or {})
+        super().__init__(message or "\n".join(f"{name}: {failure.message}" for name, failure in self.failures.items()))
+
+    @property
+    def bad_argument(self) -> bool:
+        """Whether a notebook refused the value of a parameter."""
+        return any(failure.error_type == InvalidArgument.__name__ for failure in self.failures.values())
 
 
 class LedgerError(RlliError, ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
@@ -44,8 +45,7 @@ def git_commit() -> str | None:
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["git", *arguments], cwd=DATA.parent, capture_output=True, text=True, check=False)
 
-    commit = git("rev-parse", "HEAD")
-    if commit.returncode:
+    if shutil.which("git") is None or (commit := git("rev-parse", "HEAD")).returncode:
         return None
     return f"{commit.stdout.strip()}{'+' if git('status', '--porcelain').stdout else ''}"
 

@@ -12,14 +12,17 @@ from scipy.stats import bootstrap, trim_mean
 
 from ..files import DATA
 
-RESULTS = DATA / "results"
+# Each by its name, so that a notebook's run is out of date when one of these changes and not when another result does.
+RUNS = DATA / "results" / "allocation_runs.csv"
+CURVES = DATA / "results" / "allocation_curves.csv"
+ABOUT = DATA / "results" / "allocation.json"
+RESULTS = RUNS.parent  # where the study writes
 
 
 @cache
 def read() -> tuple[pd.DataFrame, pd.DataFrame, dict]:
     """Runs (one row each), learning curves (one row a point) and the rest (rules of thumb, optimum, provenance)."""
-    runs, curves = (pd.read_csv(RESULTS / f"allocation_{name}.csv") for name in ("runs", "curves"))
-    return runs, curves, json.loads((RESULTS / "allocation.json").read_text())
+    return pd.read_csv(RUNS), pd.read_csv(CURVES), json.loads(ABOUT.read_text())
 
 
 def interval(values: Sequence[float] | pd.Series, level: float = 0.95) -> tuple[float, float, float]:

@@ -144,6 +144,9 @@ def run_notebooks(
     parameter: ParameterOption = None,
     jobs: Annotated[int | None, Option(help="Notebooks at a time (default: one a core, 4 at most).")] = None,
     force: Annotated[bool, Option("--force", help="Run also what is up to date.")] = False,
+    committed: Annotated[
+        bool, Option("--committed", help="Take a committed notebook as it stands where its inputs are still the same.")
+    ] = False,
     write_back: Annotated[bool, Option("--write-back", help="Put the executed notebooks into notebooks/.")] = False,
 ) -> int:
     """Execute notebooks; results and records go to build/runs/<profile>/."""
@@ -155,11 +158,11 @@ def run_notebooks(
     if write_back and (parameters or profile != "smoke"):
         raise InvalidArgument("--write-back", True, "used with the smoke profile as it stands: that is what is committed")
     try:
-        runs.run(names or None, profile, parameters, force=force, write_back=write_back, jobs=jobs)
+        runs.run(names or None, profile, parameters, force=force, committed=committed, write_back=write_back, jobs=jobs)
     except RunFailed as failure:
         print(f"rlli: {failure}", file=sys.stderr)
         # The types are checked before the run; a value out of its range is refused by the notebook's own configuration.
-        return 2 if parameters and "InvalidArgument" in str(failure) else 1
+        return 2 if parameters and failure.bad_argument else 1
     return 0
 
 
@@ -189,7 +192,7 @@ def sweep_notebook(
         table, written = sweeps.sweep(name, grid_of(grid), profile, dict(map(assignment, parameter or ())))
     except RunFailed as failure:
         print(f"rlli: {failure}", file=sys.stderr)
-        return 2 if "InvalidArgument" in str(failure) else 1
+        return 2 if failure.bad_argument else 1
     print(table.T.to_string(header=False))
     print(f"written to {written}")
     return 0
@@ -296,10 +299,9 @@ def _expected_time(name: str, notebook: Any) -> str:
     """Seconds the last run of each profile took here; else what the committed smoke run took where it was made."""
     from .runner import runs
 
-    times = {profile: record["wall_s"] for profile in runs.PROFILES if (record := runs.read_record(name, profile))}
-    if not times and "rlli" in notebook.metadata:
-        times = {notebook.metadata["rlli"]["profile"]: notebook.metadata["rlli"]["wall_s"]}
-    return ", ".join(f"{profile} {seconds:.0f} s" for profile, seconds in times.items()) or "not run yet"
+    known = [record for profile in runs.PROFILES if (record := runs.read_record(name, profile))]
+    known = known or [runs.RunRecord.of(name, notebook)]
+    return ", ".join(f"{run.profile} {run.wall_s:.0f} s" for run in known if run.wall_s is not None) or "not run yet"
 
 
 if __name__ == "__main__":

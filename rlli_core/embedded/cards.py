@@ -10,12 +10,16 @@ import pandas as pd
 
 from ..files import DATA, model_folder
 
-RESULTS = DATA / "results"
+# Each by its name, so that a card is out of date when its own measurements change and not when another result does.
+RESULTS = {
+    "embedded": DATA / "results" / "embedded.json",
+    "persona_agent": DATA / "results" / "persona_agent.json",
+}
 
 
 def read_results(name: str = "embedded") -> dict:
     """The committed measurements of the shipped generator and judge, or of the "persona_agent"."""
-    return json.loads((RESULTS / f"{name}.json").read_text())
+    return json.loads(RESULTS[name].read_text())
 
 
 def targets_table() -> pd.DataFrame:

@@ -119,5 +119,5 @@ def open_page(browser: Browser) -> Iterator[Callable[[str], Page]]:
 def no_problems(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a problem on its module's `page`."""
     yield
-    if "page" in request.fixturenames:
+    if {"page", "open_page"} <= set(request.fixturenames):
         assert request.getfixturevalue("page").problems == []

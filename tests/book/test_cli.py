@@ -15,6 +15,7 @@ from rlli_core.book import bench as benchmarks
 from rlli_core.book import cli, machine
 from rlli_core.book.ledger import claims, pages
 from rlli_core.book.runner import checksums, notebooks, runs
+from rlli_core.book.runner.run_record import RunRecord
 
 
 @pytest.fixture
@@ -52,10 +53,10 @@ def test_list_names_figure_parameters_and_time(bench, capsys):
 @pytest.mark.kernel
 def test_run_executes_and_refuses_a_value_that_the_notebook_refuses(bench, capsys):
     assert cli.main(["run", "fig09", "-p", "bep=0.05"]) == 0
-    assert runs.read_record("fig09_steps", "smoke")["parameters"] == {"bep": 0.05}
+    assert runs.read_record("fig09_steps", "smoke").parameters == {"bep": 0.05}
     assert cli.main(["run", "fig09", "-p", "bep=0.7"]) == 2
     assert "[0, 0.5]" in capsys.readouterr().err
-    assert runs.read_record("fig09_steps", "smoke")["parameters"] == {"bep": 0.05}
+    assert runs.read_record("fig09_steps", "smoke").parameters == {"bep": 0.05}
     assert cli.main(["list"]) == 0
     assert "smoke" in capsys.readouterr().out
 
@@ -126,9 +127,8 @@ def test_claims_prints_and_exits_with_1_where_the_page_says_otherwise(capsys, tm
     assert {"verdict", "reason", "notebook", "section", "sources", "checks"} <= set(data["claims"][0])
 
     numbers = claims.committed()["channel"].numbers | claims.committed()["fig09_steps"].numbers
-    record = {"numbers": numbers | {"lead_GA1_t0_2": -0.5}, "seeds": {"seeds": 8}, "parameters": {}, "peak_memory_bytes": 0}
-    (tmp_path / "runs" / "smoke").mkdir(parents=True)
-    (tmp_path / "runs" / "smoke" / "fig09_steps.json").write_text(json.dumps(record))
+    record = RunRecord("fig09_steps", numbers | {"lead_GA1_t0_2": -0.5}, "smoke", {"seeds": 8})
+    record.write(tmp_path / "runs" / "smoke" / "fig09_steps.json")
     assert cli.main(["claims"]) == 1
     told = capsys.readouterr()
     assert "C5   ✗ not reproduced (0 of 2 checks hold)" in told.out and "latest run" in told.out

@@ -35,7 +35,7 @@ class Parameter:
         # A bool is an int to Python; to a reader who wrote True for a count it is a slip.
         if kind is None or not isinstance(value, kind) or isinstance(value, bool) != (self.kind == "bool"):
             raise InvalidArgument(self.name, value, f"of type {self.kind}")
-        return float(value) if self.kind == "float" else value
+        return float(value) if isinstance(value, int) and self.kind == "float" else value
 
 
 def names() -> list[str]:
@@ -68,10 +68,8 @@ def parameters_of(notebook: nbformat.NotebookNode) -> dict[str, Parameter]:
         RunFailed: the notebook has no parameters cell, or a line of it is not `name: kind = literal`.
     """
     return {
-        statement.target.id: Parameter(
-            statement.target.id, ast.unparse(statement.annotation), ast.literal_eval(statement.value)
-        )
-        for statement in _statements(_parameters_cell(notebook))
+        name: Parameter(name, ast.unparse(kind), ast.literal_eval(value))
+        for name, kind, value in _statements(_parameters_cell(notebook))
     }
 
 
@@ -92,12 +90,11 @@ def with_parameters(notebook: nbformat.NotebookNode, values: Mapping[str, object
     cell = _parameters_cell(notebook)
     source = cell.source.encode()  # the columns of a syntax tree count bytes
     starts = [0, *(i + 1 for i, byte in enumerate(source) if byte == ord("\n"))]
-    for statement in reversed(_statements(cell)):
-        if statement.target.id in values:
-            value = known[statement.target.id].check(values[statement.target.id])
-            begin = starts[statement.value.lineno - 1] + statement.value.col_offset
-            end = starts[statement.value.end_lineno - 1] + statement.value.end_col_offset
-            source = source[:begin] + repr(value).encode() + source[end:]
+    for name, _, literal in reversed(_statements(cell)):
+        if name in values:
+            begin = starts[literal.lineno - 1] + literal.col_offset
+            end = starts[(literal.end_lineno or 0) - 1] + (literal.end_col_offset or 0)
+            source = source[:begin] + repr(known[name].check(values[name])).encode() + source[end:]
     cell.source = source.decode()
     return notebook
 
@@ -109,9 +106,11 @@ def _parameters_cell(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return cells[0]
 
 
-def _statements(cell: nbformat.NotebookNode) -> list[ast.AnnAssign]:
-    statements = ast.parse(cell.source).body
-    for statement in statements:
-        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name) or not statement.value:
-            raise RunFailed(f"line {statement.lineno} of the parameters cell is not 'name: kind = literal'")
-    return statements
+def _statements(cell: nbformat.NotebookNode) -> list[tuple[str, ast.expr, ast.expr]]:
+    """Name, kind and literal of each parameter."""
+    found = []
+    for line in ast.parse(cell.source).body:
+        if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name) or not line.value:
+            raise RunFailed(f"line {line.lineno} of the parameters cell is not 'name: kind = literal'")
+        found.append((line.target.id, line.annotation, line.value))
+    return found

@@ -54,7 +54,7 @@ def intervals(**samples: Iterable[float]) -> dict[str, float]:
     """
     from scipy.stats import sem, t
 
-    found = {}
+    found: dict[str, float] = {}
     for name, sample in samples.items():
         values = [float(value) for value in sample]
         if len(values) < 2:

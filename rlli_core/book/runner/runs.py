@@ -7,77 +7,34 @@ notebook whose inputs are those of its last good run is not run again, so an int
 For the book, a run also works out the frames of the notebook's panels (`book.panels.panel`), into `panels/<name>`.
 """
 
-import hashlib
-import json
 import multiprocessing
 import os
 import platform
-import resource
-import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import nbformat
 import yaml
 from tqdm import tqdm
 
-from ...errors import InvalidArgument, RunFailed, check_integer
+from ...errors import Failure, InvalidArgument, RunFailed, check_integer
 from ...files import DATA, FRAMES, git_commit, write_text
-from . import checksums
+from . import frames, pictures, writing
+from .execution import PeakMemory, execute, unexecuted, versions
+from .inputs import Inputs
 from .notebooks import NOTEBOOKS, find, names, parameters_of, with_parameters
 from .recording import intervals as intervals  # notebooks take them from here
 from .recording import numbers_of
 from .recording import record as record
+from .run_record import RunRecord
 
 RUNS = DATA.parent / "build" / "runs"
 PROFILES = ("smoke", "full")
-CELL_TIMEOUT_S = 3600
-_NOTES = ("papermill", "execution")  # what Papermill and JupyterLab write into the metadata of cells
-_LIBRARIES = ("rlli_core", "torch", "diffusers", "transformers", "numpy", "scipy", "scikit-image", "papermill")
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What is known about one run of one notebook.
-
-    Attributes:
-        notebook, profile: which notebook ran, with which profile's values.
-        outcome: "completed" or "failed".
-        error: what went wrong, or None.
-        parameters: every parameter of the notebook with the value it ran with.
-        seeds: those of them that are seeds.
-        numbers: the named numbers that the notebook recorded.
-        wall_s: wall time in seconds.
-        peak_memory_bytes: largest resident set of the kernel.
-        inputs: hash of all that the result depends on; see `input_hash`.
-        panels: how many panels have their frames beside the result.
-        versions, machine, git_commit, started: where the result comes from. The commit ends in "+" where the checkout
-            had uncommitted changes and is None outside a checkout; `started` is UTC, ISO 8601.
-    """
-
-    notebook: str
-    profile: str
-    outcome: str
-    error: str | None
-    parameters: dict
-    seeds: dict
-    numbers: dict
-    wall_s: float
-    peak_memory_bytes: int
-    inputs: str
-    panels: int
-    versions: dict
-    machine: str
-    git_commit: str | None
-    started: str
 
 
 def load_profile(profile: str) -> dict[str, dict]:
@@ -87,31 +44,32 @@ def load_profile(profile: str) -> dict[str, dict]:
     return yaml.safe_load((NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text()) or {}
 
 
-def seeds_of(parameters: Mapping[str, object]) -> dict[str, object]:
-    """Those of a notebook's parameters that are seeds, or numbers of seeds."""
-    return {key: value for key, value in parameters.items() if {"seed", "seeds"} & set(key.split("_"))}
-
-
-def read_record(name: str, profile: str, folder: Path | None = None) -> dict | None:
+def read_record(name: str, profile: str, folder: Path | None = None) -> RunRecord | None:
     """The record of the last good run, in the folder of the profile or another, or None."""
-    path = (folder or RUNS / profile) / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return RunRecord.read((folder or RUNS / profile) / f"{name}.json")
 
 
-def input_hash(notebook: nbformat.NotebookNode) -> str:
-    """Hash of what the result of a run depends on: cells with their parameters, the package, `data/`, library versions.
+def read(path: Path) -> nbformat.NotebookNode:
+    """The notebook at `path`, checked against the notebook format."""
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
 
-    Metadata count as well, since the executed notebook carries them to the book: captions and alternative texts of figures.
-    """
-    cells = [
-        [cell.cell_type, cell.source, {key: value for key, value in cell.metadata.items() if value and key not in _NOTES}]
-        for cell in notebook.cells
-    ]
-    total = hashlib.sha256(json.dumps(cells, sort_keys=True).encode())
-    total.update(json.dumps([_versions(), checksums.measured()]).encode())
-    for path in sorted(p for p in (DATA.parent / "rlli_core").rglob("*") if p.suffix in (".py", ".mjs", ".css", ".j2")):
-        total.update(path.read_bytes())
-    return total.hexdigest()
+
+@dataclass(frozen=True)
+class _Task:
+    """One notebook to be run, with its values in place, and where its result goes."""
+
+    path: Path
+    source: nbformat.NotebookNode
+    inputs: str
+    profile: str
+    folder: Path
+    for_book: bool
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
 
 
 def run(
@@ -120,10 +78,11 @@ def run(
     parameters: Mapping[str, object] | None = None,
     *,
     force: bool = False,
+    committed: bool = False,
     write_back: bool = False,
     jobs: int | None = None,
     folder: Path | None = None,
-) -> list[dict]:
+) -> list[RunRecord]:
     """Run notebooks and return their records, in the order asked for.
 
     Args:
@@ -131,7 +90,9 @@ def run(
         profile: "smoke" or "full".
         parameters: values that replace the profile's; each must be a parameter of every notebook in `wanted`.
         force: run also what is up to date.
-        write_back: copy each good result over the committed notebook.
+        committed: where a committed notebook was executed with the present inputs, and the frames of its panels are there,
+            it is the result and is not run.
+        write_back: put each good result in the place of the committed notebook, as far as it differs; see `writing`.
         jobs: notebooks at a time, at least 1; by default as many as there are cores, 4 at most.
         folder: where results and records go; by default build/runs/<profile>, where the book finds them: only there panels
             get their frames.
@@ -149,181 +110,105 @@ def run(
         raise RunFailed(f"there is no notebook in {NOTEBOOKS}: run from a checkout")
     for_book, folder = folder is None, folder or RUNS / profile
     folder.mkdir(parents=True, exist_ok=True)
-    done = {path: _inputs_if_whole(path.stem, profile, folder) for path in paths}
-    stale = [path for path in paths if force or done[path] != input_hash(sources[path])]
-    for path in paths:
-        if path not in stale:
-            print(f"{path.stem}: up to date")
-    failures = _run_parallel({path: sources[path] for path in stale}, folder, profile, jobs, cores, for_book)
+    inputs = Inputs()
+    tasks = [_Task(path, source, inputs.hash(source), profile, folder, for_book) for path, source in sources.items()]
+    stale = []
+    for task in tasks:
+        if not force and _is_done(task):
+            print(f"{task.name}: up to date")
+        elif not force and committed and _take_committed(task):
+            print(f"{task.name}: as committed")
+        else:
+            stale.append(task)
+    failures = _run_parallel(stale, jobs, cores)
     if write_back:
-        for path in paths:
-            if path.stem not in failures:
-                write_text(path, (folder / path.name).read_text())
+        for task in tasks:
+            if task.name not in failures:
+                writing.write_back(folder / task.path.name, task.path)
     if failures:
-        raise RunFailed("\n".join(f"{name}: {error}" for name, error in failures.items()))
-    return [read_record(path.stem, profile, folder) for path in paths]
+        raise RunFailed(failures=failures)
+    return [known for task in tasks if (known := read_record(task.name, profile, folder))]
 
 
-def read(path: Path) -> nbformat.NotebookNode:
-    """The notebook at `path`, checked against the notebook format."""
-    notebook = nbformat.read(path, as_version=4)
-    nbformat.validate(notebook)
-    return notebook
+def _is_done(task: _Task) -> bool:
+    """Whether the last good run had these inputs and all that it left is still there: the frames of its panels as well."""
+    last = read_record(task.name, task.profile, task.folder)
+    there = (task.folder / task.path.name).is_file()
+    return last is not None and there and last.inputs == task.inputs and frames.whole(task.folder, last)
 
 
-def _run_parallel(
-    sources: Mapping[Path, nbformat.NotebookNode], folder: Path, profile: str, jobs: int, cores: int, for_book: bool
-) -> dict[str, str]:
-    """Execute each notebook in a process of its own, `jobs` at a time; returns the errors by notebook name."""
-    if not sources:
+def _take_committed(task: _Task) -> bool:
+    """Make the committed notebook the result, if it was executed with these inputs and its frames are there."""
+    notebook = read(task.path)
+    known = RunRecord.of(task.name, notebook)
+    if unexecuted(notebook) or known.inputs != task.inputs or known.profile != task.profile:
+        return False
+    if not frames.whole(task.folder, known):
+        return False
+    write_text(task.folder / task.path.name, task.path.read_text())
+    known.write(task.folder / f"{task.name}.json")
+    return True
+
+
+def _run_parallel(tasks: Sequence[_Task], jobs: int, cores: int) -> dict[str, Failure]:
+    """Execute each notebook in a process of its own, `jobs` at a time; returns why some failed, by name."""
+    if not tasks:
         return {}
-    threads = max(1, cores // min(jobs, len(sources)))
+    threads = max(1, cores // min(jobs, len(tasks)))
     context = multiprocessing.get_context("spawn")
     failures = {}
-    # One process a task, so that the peak memory of its children is that of one kernel.
+    # One process a task, so that the memory of its children is that of one kernel.
     pool = ProcessPoolExecutor(jobs, context, initializer=tqdm.set_lock, initargs=(context.RLock(),), max_tasks_per_child=1)
-    with pool, tqdm(total=len(sources), desc="notebooks", unit="", position=0) as bar:
-        runs = {
-            pool.submit(_run_one, path, source, folder, profile, threads, position, for_book): path.stem
-            for position, (path, source) in enumerate(sources.items(), start=1)
-        }
-        for done in as_completed(runs):
-            name = runs[done]
+    with pool, tqdm(total=len(tasks), desc="notebooks", unit="", position=0) as bar:
+        running = {pool.submit(_run_one, task, threads, position): task.name for position, task in enumerate(tasks, start=1)}
+        for done in as_completed(running):
+            name = running[done]
             try:
                 result = done.result()
-                error, cost = result.error, f"{result.wall_s:.0f} s, {result.peak_memory_bytes / 2**20:.0f} MiB"
-            except BrokenProcessPool:
-                error, cost = "its process was killed, for example for want of memory", "no record"
-            if error:
-                failures[name] = error
-            tqdm.write(f"{name}: {'FAILED' if error else 'completed'} ({cost})")
+                failure, cost = result.error, f"{result.wall_s:.0f} s, {result.peak_memory_mib} MiB"
+            except BrokenProcessPool as error:
+                failure = Failure(type(error).__name__, "its process was killed, for example for want of memory")
+                cost = "no record"
+            if failure:
+                failures[name] = failure
+            tqdm.write(f"{name}: {'FAILED' if failure else 'completed'} ({cost})")
             bar.update()
     return failures
 
 
-def _run_one(
-    path: Path, source: nbformat.NotebookNode, folder: Path, profile: str, threads: int, position: int, for_book: bool
-) -> RunRecord:
-    """Execute one notebook and write its result, frames and record to `folder`; in a process of its own."""
+def _run_one(task: _Task, threads: int, position: int) -> RunRecord:
+    """Execute one notebook and write its result, frames and record; in a process of its own."""
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the kernel inherits it; two kernels on all cores each crawl
-    scratch = folder / "panels.new" / path.stem  # frames wait here until the run is good
-    shutil.rmtree(scratch, ignore_errors=True)
-    os.environ[FRAMES] = str(scratch) if for_book else ""
-    parameters = {key: parameter.value for key, parameter in parameters_of(source).items()}
-    inputs, started, clock = input_hash(source), datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-    executed, error = _execute(path, source, position)
+    waiting = frames.scratch(task.folder, task.name)
+    os.environ[FRAMES] = str(waiting) if task.for_book else ""
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    with PeakMemory() as peak:
+        executed, failure = execute(task.path, task.source, position)
     run_record = RunRecord(
-        notebook=path.stem,
-        profile=profile,
-        outcome="failed" if error else "completed",
-        error=error,
-        parameters=parameters,
-        seeds=seeds_of(parameters),
+        notebook=task.name,
         numbers=numbers_of(executed),
-        wall_s=round(time.perf_counter() - clock, 2),
-        peak_memory_bytes=_peak_memory_of_children(),
-        inputs=inputs,
-        panels=len(list(scratch.glob("*/index.js"))),
-        versions=_versions(),
+        profile=task.profile,
+        parameters={key: parameter.value for key, parameter in parameters_of(task.source).items()},
+        error=failure,
+        inputs=task.inputs,
+        panels=frames.count(waiting),
+        wall_s=round(time.perf_counter() - clock, 1),
+        peak_memory_mib=peak.mib,
+        versions=versions(),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {threads} threads",
         git_commit=git_commit(),
         started=started,
     )
-    executed.metadata["rlli"] = _of_the_run(run_record)
-    suffix = ".failed" if error else ""
+    executed.metadata["rlli"] = run_record.about
+    pictures.slim(executed)
+    suffix = ".failed" if failure else ""
     # Frames and notebook first: a record always describes what is already there.
-    if not error:
-        _replace(scratch, folder / "panels" / path.stem)
-    shutil.rmtree(scratch, ignore_errors=True)
-    write_text(folder / f"{path.stem}{suffix}.ipynb", nbformat.writes(executed) + "\n")
-    write_text(folder / f"{path.stem}{suffix}.json", json.dumps(asdict(run_record), indent=1) + "\n")
-    if not error:
-        for left in folder.glob(f"{path.stem}.failed.*"):
+    if not failure:
+        frames.keep(task.folder, task.name, task.inputs)
+    frames.scratch(task.folder, task.name)
+    write_text(task.folder / f"{task.name}{suffix}.ipynb", nbformat.writes(executed) + "\n")
+    run_record.write(task.folder / f"{task.name}{suffix}.json")
+    if not failure:
+        for left in task.folder.glob(f"{task.name}.failed.*"):
             left.unlink()
     return run_record
-
-
-def _inputs_if_whole(name: str, profile: str, folder: Path) -> str | None:
-    """The inputs of the last good run, if all that it left is still there: the frames of its panels as well."""
-    last = read_record(name, profile, folder) or {}
-    there = len(list((folder / "panels" / name).glob("*/index.js")))
-    return last.get("inputs") if last.get("panels", 0) == there else None
-
-
-def _replace(new: Path, place: Path) -> None:
-    """Put the folder `new` in the place of another, or nothing where there is no new one."""
-    shutil.rmtree(place, ignore_errors=True)
-    if new.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        new.rename(place)
-
-
-def _of_the_run(run_record: RunRecord) -> dict:
-    """What an executed notebook carries of its record; the book's status page shows it."""
-    return {
-        "profile": run_record.profile,
-        "wall_s": round(run_record.wall_s),
-        "peak_memory_mib": round(run_record.peak_memory_bytes / 2**20),
-        "started": run_record.started,
-        "machine": run_record.machine,
-        "versions": run_record.versions,
-    }
-
-
-def _execute(path: Path, source: nbformat.NotebookNode, position: int) -> tuple[nbformat.NotebookNode, str | None]:
-    """Run the cells of `source` where `path` lies; returns the notebook as far as it got, and the error or None."""
-    # Here, so that a notebook that only records numbers does not need what runs notebooks.
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config
-
-    error = None
-    with tempfile.TemporaryDirectory() as scratch:
-        given, executed = Path(scratch) / "given.ipynb", Path(scratch) / "executed.ipynb"
-        nbformat.write(_clean(source, outputs=False), given)
-        # The TCP ports of kernels that start together can clash, and so do sockets under their default name.
-        sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{scratch}/kernel"}})
-        try:
-            papermill.execute_notebook(
-                given,
-                executed,
-                kernel_name="python3",
-                cwd=path.parent,
-                start_timeout=120,
-                execution_timeout=CELL_TIMEOUT_S,
-                progress_bar={"desc": path.stem, "position": position, "leave": False, "disable": None},
-                config=sockets,
-            )
-        except PapermillExecutionError as failure:
-            error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"
-        except Exception as failure:  # a dead kernel, a cell over its time limit: every way to fail is a failed run
-            error = f"{type(failure).__name__}: {failure}"
-        result = _clean(nbformat.read(executed if executed.exists() else given, as_version=4))
-    # After a kernel's death Papermill marks every cell as completed, so look at what the cells themselves show.
-    skipped = [cell for cell in result.cells if cell.cell_type == "code" and cell.source and cell.execution_count is None]
-    if skipped and error is None:
-        error = f"{len(skipped)} code cells were not executed"
-    return result, error
-
-
-def _clean(notebook: nbformat.NotebookNode, outputs: bool = True) -> nbformat.NotebookNode:
-    """Without Papermill's notes (paths of this machine, times of each cell) and, if asked, without outputs."""
-    notebook.metadata.pop("papermill", None)
-    for cell in notebook.cells:
-        for note in _NOTES:
-            cell.metadata.pop(note, None)
-        if cell.cell_type == "code" and not outputs:
-            cell.outputs, cell.execution_count = [], None
-    if not outputs:
-        notebook.metadata.pop("widgets", None)
-    return notebook
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _LIBRARIES}}
-
-
-def _peak_memory_of_children() -> int:
-    """Bytes; the kernel is the largest child that this process has had."""
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux

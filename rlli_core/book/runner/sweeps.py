@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...errors import InvalidArgument, RunFailed
+from ...errors import Failure, InvalidArgument, RunFailed
 from ...files import write_text
 from . import notebooks, runs
 
@@ -47,22 +47,23 @@ def sweep(
         notebooks.with_parameters(source, point | dict(parameters or {}))  # refuses all that is wrong before the first run
     runs.load_profile(profile)
     folder = runs.RUNS / profile / "sweeps" / path.stem
-    rows, failed = [], []
+    rows: list[dict] = []
+    failed: dict[str, Failure] = {}
     for point in points:
         given = point | dict(parameters or {})
         print(f"{path.stem} at {_label(point)}")
         try:
             (record,) = runs.run([path.stem], profile, given, folder=folder / _folder(given))
         except RunFailed as failure:
-            failed.append(f"{_label(point)}: {failure}")
+            failed |= {f"{_label(point)}: {name}": why for name, why in failure.failures.items()}
         else:
-            rows.append({key: str(v) if isinstance(v, list) else v for key, v in point.items()} | record["numbers"])
+            rows.append({key: str(v) if isinstance(v, list) else v for key, v in point.items()} | record.numbers)
     table = pd.DataFrame(rows)
     written = folder / f"{'-'.join(grid)}.csv"
     if rows:
         write_text(written, table.to_csv(index=False))
     if failed:
-        raise RunFailed("\n".join(failed))
+        raise RunFailed(failures=failed)
     return table, written
 
 

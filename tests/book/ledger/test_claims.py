@@ -14,7 +14,7 @@ NUMBERS = {"a": 2.0, "b": 0.5, "ssim_bep_0.03": 0.8, "g-ddpg_rounds": 30.0, "a_l
 
 
 def source(numbers=NUMBERS, name="fig01_sum"):
-    return {name: Source(name, numbers, "smoke", {"seeds": 8}, {}, "committed notebook")}
+    return {name: Source(name, numbers, "smoke", {"seeds": 8}, "committed notebook")}
 
 
 def claim(*checks):

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_the_page_holds_the_numbers_of_every_check(ledger, data, parts):
 
 def moved(committed, name, **numbers):
     source = committed[name]
-    changed = claims.Source(name, source.numbers | numbers, "smoke", source.seeds, source.parameters, "latest run")
+    changed = replace(source, numbers=source.numbers | numbers, origin="latest run")
     return committed | {name: changed}
 
 
@@ -157,8 +158,8 @@ def test_the_status_page_names_every_notebook(parts):
 def test_status_shows_what_a_run_noted_and_a_dash_for_what_it_did_not(ledger, data):
     about = {"wall_s": 75, "peak_memory_mib": 512, "started": "2026-01-02T03:04:05+00:00"}
     about |= {"machine": "M", "versions": {"torch": "2"}}
-    new = claims.Source("fig09_steps", {}, "full", {}, {}, "latest run", about)
-    old = claims.Source("channel", {}, "smoke", {}, {}, "committed notebook", {"wall_s": 150})
+    new = claims.Source("fig09_steps", {}, "full", **about)
+    old = claims.Source("channel", {}, "smoke", wall_s=150)
     text = pages.generated(ledger, {"fig09_steps": new, "channel": old}, data)["status.md"]
     assert "| 9 | 75 s | 0.5 GiB | 2026-01-02 | full | 1 |" in text and "1. M; torch 2" in text
     assert "| 2.5 min | – | – | smoke | – |" in text and "A dash" in text

@@ -15,7 +15,7 @@ WORDS = 10
 
 
 def sources(**numbers):
-    return {name: Source(name, found, "smoke", {}, {}, "committed notebook") for name, found in numbers.items()}
+    return {name: Source(name, found, "smoke", {}, "committed notebook") for name, found in numbers.items()}
 
 
 def checked(a=3.0, heading="It won", entries=ENTRIES):

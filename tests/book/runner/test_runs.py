@@ -1,13 +1,16 @@
 """The notebook runner: what a run leaves behind, and that no way to fail passes for success."""
 
 import json
+from dataclasses import asdict, replace
 
 import nbformat
 import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from rlli_core.book.runner import notebooks, runs
+from rlli_core import files
+from rlli_core.book.runner import execution, frames, notebooks, runs
+from rlli_core.book.runner.run_record import RunRecord
 from rlli_core.errors import InvalidArgument, RunFailed
 
 pytestmark = pytest.mark.kernel
@@ -44,33 +47,33 @@ def test_a_good_run_leaves_the_executed_notebook_and_its_record(bench):
     path = bench("fig01_sum", *GOOD)
     (record,) = runs.run(["fig01"], "smoke", {"bep": 0.25})
     executed = nbformat.read(runs.RUNS / "smoke" / "fig01_sum.ipynb", as_version=4)
-    assert record == json.loads((runs.RUNS / "smoke" / "fig01_sum.json").read_text())
-    assert record["parameters"] == {"count": 3, "bep": 0.25, "seed": 7}
-    assert record["seeds"] == {"seed": 7}
-    assert record["numbers"] == runs.numbers_of(executed) == {"total": 10, "bep": 0.25}
-    assert record["outcome"] == "completed" and record["error"] is None
-    assert record["wall_s"] > 0 and record["peak_memory_bytes"] > 10 * 2**20
-    assert record["versions"]["papermill"]
+    written = json.loads((runs.RUNS / "smoke" / "fig01_sum.json").read_text())
+    assert record == runs.read_record("fig01_sum", "smoke") and asdict(record) == written
+    assert record.parameters == {"count": 3, "bep": 0.25, "seed": 7}
+    assert record.seeds == {"seed": 7}
+    assert record.numbers == runs.numbers_of(executed) == {"total": 10, "bep": 0.25}
+    assert record.origin == "latest run" and record.error is None
+    assert record.wall_s > 0 and record.peak_memory_mib > 10
+    assert record.versions["papermill"]
     assert executed.cells[1].source == "count: int = 3  # how many\nbep: float = 0.25  # bit error probability\nseed: int = 7"
     assert [cell.execution_count for cell in executed.cells[1:]] == [1, 2, 3]
     assert "papermill" not in executed.metadata
     about = executed.metadata["rlli"]  # what the status page shows
-    assert about["profile"] == "smoke" and about["wall_s"] == round(record["wall_s"]) and about["peak_memory_mib"] > 10
-    assert {key: about[key] for key in ("started", "machine", "versions")} == {
-        key: record[key] for key in ("started", "machine", "versions")
-    }
+    assert about["profile"] == "smoke" and about["wall_s"] == record.wall_s and about["peak_memory_mib"] > 10
+    assert about == record.about and {"started", "machine", "versions", "inputs"} <= set(about)
+    assert RunRecord.of("fig01_sum", executed) == replace(record, origin="committed notebook")
     assert nbformat.read(path, as_version=4).cells[1].source == PARAMETERS  # the committed one is untouched
 
 
 def test_several_notebooks_run_and_unchanged_ones_are_not_run_again(bench, monkeypatch):
     paths = [bench("fig01_sum", *GOOD), bench("fig02_sum", *GOOD)]
     first = runs.run(write_back=True)
-    assert [record["notebook"] for record in first] == ["fig01_sum", "fig02_sum"]
-    assert [record["numbers"]["total"] for record in first] == [10, 9]
+    assert [record.notebook for record in first] == ["fig01_sum", "fig02_sum"]
+    assert [record.numbers["total"] for record in first] == [10, 9]
     assert runs.numbers_of(nbformat.read(paths[0], as_version=4)) == {"total": 10, "bep": 0.5}
     # The written-back notebook holds the profile's values, so the run stays up to date; a changed cell does not.
     started = []
-    monkeypatch.setattr(runs, "_run_parallel", lambda sources, *rest: started.extend(p.stem for p in sources) or {})
+    monkeypatch.setattr(runs, "_run_parallel", lambda tasks, *rest: started.extend(task.name for task in tasks) or {})
     assert runs.run() == first and started == []
     bench("fig02_sum", *GOOD, "total + 1")
     runs.run()
@@ -91,7 +94,7 @@ def test_captions_come_through_a_run_and_a_changed_one_makes_it_stale(bench):
     source.cells[2].metadata["papermill"] = {"duration": 1.0}
     nbformat.write(source, path)
     (again,) = runs.run()
-    assert again["inputs"] != record["inputs"]
+    assert again.inputs != record.inputs
     del source.cells[2].metadata["papermill"]
     nbformat.write(source, path)
     assert runs.run() == [again]
@@ -108,20 +111,22 @@ def test_a_failed_run_fails_and_leaves_the_last_good_result(bench, cell, message
     (folder / "fig01_sum.json").write_text('{"inputs": "of the last good run"}')
     path = bench("fig01_sum", cell, *GOOD)
     before = path.read_bytes()
-    with pytest.raises(RunFailed, match=message):
+    with pytest.raises(RunFailed, match=message) as raised:
         runs.run(write_back=True)
+    (failure,) = raised.value.failures.values()
+    assert failure.error_type == message and not raised.value.bad_argument
     assert (folder / "fig01_sum.ipynb").read_text() == "the last good notebook"
     assert (folder / "fig01_sum.json").read_text() == '{"inputs": "of the last good run"}'
     assert path.read_bytes() == before
     failed = json.loads((folder / "fig01_sum.failed.json").read_text())
-    assert failed["outcome"] == "failed" and message in failed["error"] and failed["numbers"] == {}
+    assert message in failed["error"]["message"] and failed["numbers"] == {}
 
 
 def test_a_cell_over_its_time_limit_fails(bench, monkeypatch):
     path = bench("fig01_sum", "import time\ntime.sleep(60)")
-    monkeypatch.setattr(runs, "CELL_TIMEOUT_S", 1)
-    _, error = runs._execute(path, runs.read(path), position=0)
-    assert "timed out" in error
+    monkeypatch.setattr(execution, "CELL_TIMEOUT_S", 1)
+    _, failure = execution.execute(path, runs.read(path), position=0)
+    assert "timed out" in failure.message
 
 
 @pytest.mark.parametrize(
@@ -186,7 +191,7 @@ def test_intervals_hold_the_truth_in_95_of_100_cases():
 def test_a_run_may_go_to_another_folder(bench, tmp_path):
     bench("fig01_sum", *GOOD)
     (record,) = runs.run(["fig01"], "full", folder=tmp_path / "apart")
-    assert record["profile"] == "full" and record["numbers"]["total"] == 37
+    assert record.profile == "full" and record.numbers["total"] == 37
     assert (tmp_path / "apart" / "fig01_sum.ipynb").exists() and runs.read_record("fig01_sum", "full") is None
 
 
@@ -200,7 +205,7 @@ def test_frames_of_panels_come_with_a_good_run_and_stay_through_a_failed_one(ben
     bench("fig01_sum", *GOOD, *PANEL)
     (record,) = runs.run(["fig01"])
     index = runs.RUNS / "smoke" / "panels" / "fig01_sum" / "1" / "index.js"
-    assert record["panels"] == 1 and '"1 3"' in (good := index.read_text())
+    assert record.panels == 1 and '"1 3"' in (good := index.read_text())
     assert '"fig01_sum/1"' in json.dumps(nbformat.read(runs.RUNS / "smoke" / "fig01_sum.ipynb", as_version=4).metadata.widgets)
     bench("fig01_sum", *GOOD, *PANEL, "1 / 0")
     with pytest.raises(RunFailed, match="ZeroDivisionError"):
@@ -211,16 +216,120 @@ def test_frames_of_panels_come_with_a_good_run_and_stay_through_a_failed_one(ben
     assert not index.exists()
     bench("fig01_sum", *GOOD, *PANEL)
     (apart,) = runs.run(["fig01"], folder=tmp_path / "apart")  # such as a sweep's: nothing for the book
-    assert apart["panels"] == 0 and not (tmp_path / "apart" / "panels").exists()
+    assert apart.panels == 0 and not (tmp_path / "apart" / "panels").exists()
 
 
 def test_a_notebook_without_its_frames_is_not_up_to_date(bench, monkeypatch):
     bench("fig01_sum", *GOOD, *PANEL)
     runs.run(["fig01"])
     started = []
-    monkeypatch.setattr(runs, "_run_parallel", lambda sources, *rest: started.extend(p.stem for p in sources) or {})
+    monkeypatch.setattr(runs, "_run_parallel", lambda tasks, *rest: started.extend(task.name for task in tasks) or {})
     runs.run(["fig01"])
     assert started == []
     (runs.RUNS / "smoke" / "panels" / "fig01_sum" / "1" / "index.js").unlink()
     runs.run(["fig01"])
     assert started == ["fig01_sum"]
+
+
+def started_by(monkeypatch):
+    """A list that will hold the names of the notebooks that would be run."""
+    started = []
+    monkeypatch.setattr(runs, "_run_parallel", lambda tasks, *rest: started.extend(task.name for task in tasks) or {})
+    return started
+
+
+def test_a_committed_notebook_stands_for_a_run_while_its_inputs_and_frames_are_there(bench, monkeypatch):
+    path = bench("fig01_sum", *GOOD, *PANEL)
+    (record,) = runs.run(write_back=True)
+    smoke = runs.RUNS / "smoke"
+    for left in smoke.glob("fig01_sum.*"):  # as in a fresh clone after nbval
+        left.unlink()
+    started = started_by(monkeypatch)
+    (taken,) = runs.run(committed=True)
+    assert started == [] and taken == replace(record, origin="committed notebook")
+    assert (smoke / "fig01_sum.ipynb").read_text() == path.read_text()
+    assert runs.run() == [taken] and started == []  # from now on it is the last good run
+
+    def started_after(change):
+        for left in smoke.glob("fig01_sum.*"):
+            left.unlink()
+        started.clear()
+        change()
+        runs.run(committed=True)
+        return started == ["fig01_sum"]
+
+    index, mark = smoke / "panels" / "fig01_sum" / "1" / "index.js", smoke / "panels" / "fig01_sum" / "inputs"
+    assert not started_after(lambda: None)
+    assert started_after(lambda: mark.write_text("of another run")), "frames of other inputs"
+    mark.write_text(record.inputs)
+    text = index.read_text()
+    assert started_after(index.unlink), "no frames"
+    index.write_text(text)
+    assert not started_after(lambda: None)
+    kept = path.read_text()
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].execution_count, notebook.cells[1].outputs = None, []
+    assert started_after(lambda: nbformat.write(notebook, path)), "outputs were stripped"
+    path.write_text(kept)
+    started.clear()
+    runs.run(profile="full", committed=True)
+    assert started == ["fig01_sum"], "another profile"
+    started.clear()
+    runs.run(parameters={"count": 8}, committed=True)
+    assert started == ["fig01_sum"], "other parameters"
+    bench("fig01_sum", *GOOD, *PANEL, "1 + 1")
+    assert started_after(lambda: None), "another cell"
+
+
+def test_frames_are_whole_only_with_those_of_every_panel(tmp_path):
+    record = RunRecord("fig01_sum", {}, inputs="now", panels=1)
+    assert frames.whole(tmp_path, replace(record, panels=0)) and not frames.whole(tmp_path, record)
+    waiting = frames.scratch(tmp_path, "fig01_sum") / "1"
+    waiting.mkdir(parents=True)
+    (waiting / "index.js").write_text("")
+    frames.keep(tmp_path, "fig01_sum", "now")
+    assert frames.whole(tmp_path, record)
+    for other in (replace(record, panels=2), replace(record, panels=0), replace(record, inputs="then")):
+        assert not frames.whole(tmp_path, other)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"notebook": "fig01_sum"}', '{"numbers": 3}'])
+def test_a_damaged_record_is_no_record(bench, text):
+    bench("fig01_sum", *GOOD)
+    path = runs.RUNS / "smoke" / "fig01_sum.json"
+    path.parent.mkdir(parents=True)
+    RunRecord("fig01_sum", {"total": 10}).write(path)
+    assert runs.read_record("fig01_sum", "smoke").numbers == {"total": 10}
+    path.write_text(path.read_text().replace('{\n  "total": 10\n }', "[]"))
+    assert runs.read_record("fig01_sum", "smoke") is None
+    path.write_text(text)
+    assert runs.read_record("fig01_sum", "smoke") is None
+
+
+def test_a_notebook_that_was_not_run_has_a_record_that_says_so():
+    record = RunRecord.of("fig01_sum", notebook_of(*GOOD))
+    assert record.profile == "not run" and record.numbers == {} and record.seeds == {"seed": 7}
+    assert record.about == {"profile": "not run", "panels": 0} and record.inputs is None
+
+
+def test_a_refused_value_is_told_from_other_failures(bench):
+    config = "from rlli_core.book import NotebookConfig, number\nNotebookConfig.of({'bep': bep}, bep=number(0, 0.5))"
+    bench("fig01_sum", config)
+    with pytest.raises(RunFailed) as raised:
+        runs.run(parameters={"bep": 0.7})
+    assert raised.value.bad_argument and raised.value.failures["fig01_sum"].error_type == "InvalidArgument"
+    bench("fig01_sum", "raise ValueError('InvalidArgument is only a word here')")
+    with pytest.raises(RunFailed) as raised:
+        runs.run()
+    assert not raised.value.bad_argument
+
+
+def test_the_kernels_memory_is_seen(bench):
+    bench("fig01_sum", "import time\nheld = b'x' * (400 * 2**20)\ntime.sleep(1)\ndel held", *GOOD)
+    (record,) = runs.run()
+    assert 400 < record.peak_memory_mib < 1000
+
+
+def test_a_run_without_git_ends_well(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert files.git_commit() is None

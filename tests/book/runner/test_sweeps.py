@@ -7,6 +7,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from rlli_core.book import cli
 from rlli_core.book.runner import notebooks, runs, sweeps
+from rlli_core.book.runner.run_record import RunRecord
 from rlli_core.errors import InvalidArgument, RunFailed
 
 pytestmark = pytest.mark.kernel
@@ -42,7 +43,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_writes_a_table(folder, capsys, mon
     assert pd.read_csv(folder / "a.csv").to_dict("list") == {"a": [1, 2], "total": [4.0, 5.0]}
     assert runs.read_record("fig01_sum", "smoke") is None  # a sweep is no run of the profile
     ran = []
-    monkeypatch.setattr(runs, "_run_parallel", lambda sources, *_: ran.extend(sources) or {})
+    monkeypatch.setattr(runs, "_run_parallel", lambda tasks, *_: ran.extend(tasks) or {})
     sweeps.sweep("fig01", {"a": [1, 2]}, parameters={"b": 2})
     assert ran == []
 
@@ -52,7 +53,7 @@ def test_the_grid_is_the_product_and_its_values_may_be_lists(folder, monkeypatch
 
     def run(names, profile, given, *, folder):
         seen.append((given, folder.name))
-        return [{"numbers": {"total": 1.0}}]
+        return [RunRecord("fig01_sum", {"total": 1.0})]
 
     monkeypatch.setattr(runs, "run", run)
     assert cli.main(["sweep", "fig01", "-g", "list_of=[1,2],[3]", "-g", "b=0.1,0.2"]) == 0
