@@ -1,6 +1,7 @@
 """What runs, checks and shows the book; nothing else imports it. This is the door for notebooks.
 
-A notebook checks its parameters with `NotebookConfig` and the rules beside it, and ends with `record`.
+A notebook checks its parameters with `NotebookConfig` and the rules beside it, tells what it
+found with `say`, and ends with `record`.
 """
 
 import lazy_loader

@@ -6,3 +6,4 @@ from .runner.config import text as text
 from .runner.config import whole as whole
 from .runner.recording import intervals as intervals
 from .runner.recording import record as record
+from .runner.recording import say as say

@@ -1,7 +1,8 @@
-"""The named numbers of a notebook: recorded in the output of its last cell, and read back from there."""
+"""The numbers of a notebook: told in its prose, recorded in the output of its last cell, and read back from there."""
 
 import math
 import numbers as numeric
+import string
 from collections.abc import Iterable
 
 import nbformat
@@ -35,6 +36,40 @@ def record(**numbers: float) -> None:
         "text/plain": "\n".join(f"{name} = {value:.6g}" for name, value in plain.items()),
     }
     display(table, raw=True)
+
+
+class _Prose(str):
+    """Markdown where it can be shown, and the same text elsewhere."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def say(text: str, **values: float | str) -> None:
+    """Show `text` with `values` put in, as Markdown: prose that tells what was measured.
+
+    Args:
+        text: Markdown with fields of `str.format`, such as `{lost:.2f}`; each is one of `values` by its name.
+        values: name=value, finite numbers and words; each is used.
+
+    Raises:
+        InvalidArgument: a number that is not finite, neither number nor word, or a name that is missing or not used.
+
+    >>> say("All lose at most {lost:.2f} up to {limit:.0%}.", lost=0.0213, limit=0.03)
+    All lose at most 0.02 up to 3%.
+    """
+    from IPython.display import display
+
+    fields = {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
+    for name in sorted(fields ^ set(values)):
+        raise InvalidArgument(name, values.get(name), "both a field of the text and the name of a value")
+    for name, value in values.items():
+        if not isinstance(value, str) and not (isinstance(value, numeric.Real) and math.isfinite(value)):
+            raise InvalidArgument(name, value, "a finite number or a word")
+    display(_Prose(text.format(**values)))
 
 
 def intervals(**samples: Iterable[float]) -> dict[str, float]:
