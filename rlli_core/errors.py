@@ -70,6 +70,19 @@ class LedgerError(RlliError, ValueError):
     """The claims ledger says something that cannot be computed from the recorded numbers."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, on one line; its type where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+MAX_SEED = 2**63 - 1  # what torch takes
+
+
+def check_seed(name: str, value: object) -> int:
+    """Return a seed that torch takes, 0 or more, or raise `InvalidArgument`."""
+    return check_integer(name, value, 0, MAX_SEED)
+
+
 def check_integer(name: str, value: object, low: int, high: int | None = None) -> int:
     """Return `value` as an int, or raise `InvalidArgument` unless low <= value <= high."""
     allowed = f"a whole number in {low}..{high}" if high is not None else f"a whole number of at least {low}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
+from safetensors import SafetensorError, safe_open
 
 from .errors import ModelNotFound
 
@@ -37,6 +38,39 @@ def model_folder(name: str) -> Path:
             "from a full checkout with `pip install -e .`, or pass the folder of a model instead of its name"
         )
     return folder
+
+
+_SAYS_SOMETHING = ("model_index.json", "config.json", "scheduler_config.json", "tokenizer.json", "vocab.json")
+
+
+def check_model_folder(folder: Path) -> None:
+    """Look at the files of a model before a library does, which would say less or nothing where one is damaged.
+
+    Raises:
+        ModelNotFound: a JSON file that cannot be read or is empty, or weights that are broken off or something else, such as the
+            pointer that Git LFS leaves in their place.
+    """
+    for path in sorted(folder.rglob("*")):
+        if path.suffix == ".json":
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise ModelNotFound(f"{path} is damaged, get the model again: {error}") from error
+            if path.name in _SAYS_SOMETHING and not content:
+                raise ModelNotFound(f"{path} is damaged, get the model again: it is empty")
+        elif path.suffix == ".safetensors":
+            with path.open("rb") as file:
+                start = file.read(64).lstrip()
+            if start.startswith(b"version https://git-lfs"):
+                raise ModelNotFound(
+                    f"{path} is a pointer of Git LFS and no weights: run `git lfs pull`, or get the model again"
+                )
+            try:
+                with safe_open(path, "numpy"):
+                    pass
+            except (OSError, SafetensorError) as error:
+                what = "a web page" if start[:1] == b"<" else "broken off or something else"
+                raise ModelNotFound(f"{path} is {what} and no weights, get the model again: {error}") from error
 
 
 def git_commit() -> str | None:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from diffusers import DDIMScheduler
 
-from ..errors import InvalidArgument, check_integer
+from .. import errors
+from ..errors import InvalidArgument
 from ..records import Handoff, SplitPlan
 from .schedule import handoff_timestep
-
-MAX_SEED = 2**63 - 1
 
 
 def check_prompt(prompt: object, name: str = "prompt") -> str:
@@ -34,7 +33,7 @@ def check_prompts(prompts: object, name: str = "prompts") -> list[str]:
 
 def check_seed(seed: object, name: str = "seed") -> int:
     """Return a seed that torch takes, 0 or more."""
-    return check_integer(name, seed, 0, MAX_SEED)
+    return errors.check_seed(name, seed)
 
 
 def check_seeds(seeds: object) -> list[int]:

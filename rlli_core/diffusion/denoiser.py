@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
-from ..compute import keep_memory
+from ..compute import fingerprint, keep_memory
 from ..errors import InvalidArgument
 from .schedule import Step, ddim_step
 
@@ -42,7 +42,7 @@ class Denoiser:
             pipeline.to(self._dtype)
         self.calls = 0
         self.on_step: Callable[[int, int], None] | None = None
-        self._embed = lru_cache(CACHED_PROMPTS)(self._encode)
+        self._embed, self._embedded_by = lru_cache(CACHED_PROMPTS)(self._encode), 0
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
@@ -53,7 +53,14 @@ class Denoiser:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """No gradients; autocast where the precision asks for it. Around whole walks: weights are cast once in each."""
+        """No gradients; autocast where the precision asks for it. Around whole walks: weights are cast once in each.
+
+        Embeddings of prompts are kept for as long as the text encoder, its adapters and the vocabulary stay as they are.
+        """
+        read_by = hash((fingerprint(self.pipeline.text_encoder), len(self.pipeline.tokenizer)))
+        if read_by != self._embedded_by:
+            self._embed.cache_clear()
+            self._embedded_by = read_by
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocasts):
             yield
 

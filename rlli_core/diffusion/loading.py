@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from diffusers import DiffusionPipeline
-from safetensors import SafetensorError
 
-from ..compute import quiet
-from ..errors import InvalidArgument, ModelNotFound, UnsupportedPipeline
-from ..files import model_folder
+from ..compute import first_variant, quiet
+from ..errors import InvalidArgument, ModelNotFound, UnsupportedPipeline, first_line
+from ..files import check_model_folder, model_folder
 
 EMBEDDED = "embedded"
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # parts of a pipeline that no call here needs
@@ -28,19 +28,20 @@ def load_pipeline(name: str) -> DiffusionPipeline:
     folder = model_folder("embedded-sd") if name == EMBEDDED else Path(name).expanduser()
     local = folder.is_dir()
     if local:
+        check_model_folder(folder)
         _check_complete(folder)
+    source = folder if local else str(name)
     try:
         with quiet():
-            return DiffusionPipeline.from_pretrained(
-                folder if local else str(name), safety_checker=None, requires_safety_checker=False
+            return first_variant(
+                partial(DiffusionPipeline.from_pretrained, source, safety_checker=None, requires_safety_checker=False)
             )
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # damaged files make the libraries raise whatever comes first
         if local:
-            raise ModelNotFound(f"the model folder {folder} does not load, get it again: {reason}") from error
+            raise ModelNotFound(f"the model folder {folder} does not load, get it again: {first_line(error)}") from error
         raise ModelNotFound(
             f"{str(name)!r} is no folder here, and as a hub id it is neither in the local cache nor reachable. Check "
-            f"the spelling, connect to the network (once, it is then cached), or pass a downloaded folder: {reason}"
+            f"the spelling, connect to the network (once, it is then cached), or pass a downloaded folder: {first_line(error)}"
         ) from error
 
 
@@ -49,7 +50,10 @@ def _check_complete(folder: Path) -> None:
     index = folder / "model_index.json"
     if not index.is_file():
         raise ModelNotFound(f"the folder {folder} is not a diffusers pipeline: it has no model_index.json")
-    parts = [k for k, v in json.loads(index.read_text()).items() if isinstance(v, list) and v[0] is not None]
+    named = json.loads(index.read_text(encoding="utf-8"))
+    if not isinstance(named, dict):
+        raise ModelNotFound(f"{index} is damaged, get the model again: it names no parts")
+    parts = [k for k, v in named.items() if isinstance(v, list) and v and v[0] is not None]
     missing = [part for part in parts if part not in UNUSED and not any(folder.glob(f"{part}/*"))]
     # transformers makes up an empty vocabulary where the file is missing.
     vocabulary = ("tokenizer/vocab.json", "tokenizer/tokenizer.json")
@@ -68,6 +72,14 @@ def check_pipeline(pipeline: Any) -> None:
             f"{type(pipeline).__name__} has no {', '.join(missing)}: pass a pipeline of the Stable Diffusion type"
         )
     unet, vae = pipeline.unet.config, pipeline.vae.config
+    more = [name for name in ("controlnet", "adapter", "motion_adapter") if getattr(pipeline, name, None) is not None]
+    if getattr(pipeline.unet, "encoder_hid_proj", None) is not None:
+        more.append("IP-Adapter")
+    if more:
+        raise UnsupportedPipeline(
+            f"the pipeline has more networks than can be cut ({', '.join(more)}), and without them it would draw something else: "
+            "pass one without"
+        )
     extra = [k for k in ("addition_embed_type", "class_embed_type", "time_cond_proj_dim") if unet.get(k) is not None]
     if extra:
         raise UnsupportedPipeline(f"the UNet wants more than latent, timestep and text ({', '.join(extra)})")

@@ -6,6 +6,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,19 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from ..compute import choose_device, choose_dtype, keep_memory, quiet
-from ..errors import InvalidArgument, ModelNotFound, UnreadableScore, UnsupportedModel, check_integer
-from ..files import model_folder
+from ..compute import choose_device, choose_dtype, fingerprint, first_variant, keep_memory, quiet
+from ..errors import InvalidArgument, ModelNotFound, UnreadableScore, UnsupportedModel, check_integer, check_seed, first_line
+from ..files import check_model_folder, model_folder
 from .conversation import PROMPTS, Conversation
 from .persona import Persona
+from .pictures import as_seen
 
 RATINGS = "0123456789"
 OPENING = "Rating: "  # of the agent's answer, put into its mouth
 LONGEST_ANSWER = 8  # tokens of a sampled answer within which a rating must come
 LONGEST_DESCRIPTION = 40  # tokens
 KEPT_PREFIXES = 8  # personas whose part of the conversation stays computed
-_NOBODY = Persona(0.5, 0.5, 0.5, 0.5, 0.5)
+_NOBODY, _SOMEBODY = Persona(0.5, 0.5, 0.5, 0.5, 0.5), Persona(0.9, 0.1, 0.8, 0.2, 0.7)
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,14 @@ class Score:
         probabilities: of the ratings 0 to 9, summing to 1.
         mass: probability that the model gives a rating at all, in [0, 1].
         answer: the sampled text, None where nothing was sampled.
+        unknown: words of the prompt that the model does not know, so that the score is for the others.
     """
 
     value: float
     probabilities: tuple[float, ...]
     mass: float
     answer: str | None = None
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,14 @@ class PersonaAgent:
         self._image_token = model.config.image_token_id
         reserved = [*tokenizer.all_special_tokens, tokenizer.decode([self._image_token])]
         self.conversation = Conversation(templates, tuple(dict.fromkeys(reserved)))
+        text = self._text(_NOBODY, "")
+        # Where the chat template writes the token that begins a text, the tokenizer must not put a second one before it.
+        self._adds_special_tokens = not (tokenizer.bos_token and text.startswith(tokenizer.bos_token))
+        if text == self._text(_SOMEBODY, ""):
+            raise UnsupportedModel(
+                f"the chat template of {type(processor).__name__} drops what the model is told about its person: "
+                "pass a model whose template keeps all turns of a conversation"
+            )
         self._rating_tokens, self._surplus = self._find_ratings()
         # Models that place tokens in more than one dimension (Qwen-VL) want to see a conversation whole.
         self._reuses_prefixes = not hasattr(getattr(model, "model", None), "get_rope_index")
@@ -112,15 +124,16 @@ class PersonaAgent:
         precision = choose_dtype(dtype, choose_device(device))
         folder = model_folder("persona-agent") if name == "embedded" else Path(name).expanduser()
         source = folder if folder.is_dir() else str(name)
+        if folder.is_dir():
+            check_model_folder(folder)
         try:
             with quiet():
-                model = AutoModelForImageTextToText.from_pretrained(source, dtype=precision)
+                model = first_variant(partial(AutoModelForImageTextToText.from_pretrained, source, dtype=precision))
                 processor = AutoProcessor.from_pretrained(source)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        except Exception as error:  # damaged files make the libraries raise whatever comes first
             raise ModelNotFound(
                 f"{str(name)!r} is neither a folder with a model and its processor nor a hub id that is cached or "
-                f"reachable (a download needs the network once): {reason}"
+                f"reachable (a download needs the network once): {first_line(error)}"
             ) from error
         if (folder / "prompts").is_dir():
             options.setdefault("templates", folder / "prompts")
@@ -135,7 +148,7 @@ class PersonaAgent:
             seed: None for the expectation; else an answer is sampled with this seed.
 
         Raises:
-            InvalidArgument: an argument of a wrong type.
+            InvalidArgument: an argument of a wrong type, or a prompt of which an agent that knows some words only knows none.
             UnreadableScore: the model does not answer with a rating.
         """
         return self.scores([image], [persona], [prompt], None if seed is None else [seed])[0]
@@ -148,13 +161,16 @@ class PersonaAgent:
         seeds: Sequence[int] | None = None,
     ) -> list[Score]:
         """Return one score an image; a single persona or prompt serves all images. Equal requests are computed once."""
-        count = len(images)
+        images, count = list(images), len(images)
         personas = [personas] * count if isinstance(personas, Persona) else list(personas)
         prompts = [prompts] * count if isinstance(prompts, str) else list(prompts)
-        wanted: list[int | None] = [None] * count if seeds is None else [check_integer("seed", seed, 0) for seed in seeds]
-        requests = [_request(*one) for one in zip(images, personas, prompts)]
+        wanted: list[int | None] = [None] * count if seeds is None else [check_seed("seed", seed) for seed in seeds]
         if {len(personas), len(prompts), len(wanted)} != {count}:
             raise InvalidArgument("images", count, "as many as the personas, prompts and seeds")
+        shown = {id(image): as_seen(image) for image in images}  # each once, also where many people rate it
+        requests = [_request(shown[id(image)], *one) for image, *one in zip(images, personas, prompts)]
+        for prompt in dict.fromkeys(prompts):
+            self.conversation.check(prompt)
         keys = [(id(request.image), request.persona, request.prompt) for request in requests]
         answers = self._answers(dict(zip(keys, requests)))
         return [self._score(answers[key], request, seed) for key, request, seed in zip(keys, requests, wanted)]
@@ -168,10 +184,10 @@ class PersonaAgent:
         """Return one description an image: the likeliest word after word, the same every time."""
         text = self.processor.apply_chat_template(self.conversation.description(), add_generation_prompt=True, tokenize=False)
         told = []
-        for some in _batches([_request(image, _NOBODY, "").image.convert("RGB") for image in images], self.batch_size):
+        for some in _batches([as_seen(image) for image in images], self.batch_size):
             inputs = self.processor(
                 images=[[image] for image in some], text=[text] * len(some), padding=True, padding_side="left",
-                return_tensors="pt",
+                return_tensors="pt", add_special_tokens=self._adds_special_tokens,
             ).to(self.device)  # fmt: skip
             inputs = {k: v.to(self.model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
             out = self.model.generate(**inputs, max_new_tokens=LONGEST_DESCRIPTION, do_sample=False)
@@ -192,7 +208,7 @@ class PersonaAgent:
         else:
             answer = self._sample(logits, request, seed)
             value = int(answer[-1]) / 9
-        return Score(value, tuple(chances.tolist()), mass, answer)
+        return Score(value, tuple(chances.tolist()), mass, answer, self.conversation.unknown(request.prompt))
 
     def _sample(self, logits: torch.Tensor, request: _Request, seed: int) -> str:
         """Sample an answer token by token until it holds a digit, and return it up to there."""
@@ -243,8 +259,10 @@ class PersonaAgent:
     def _inputs(self, requests: Sequence[_Request]) -> dict[str, Any]:
         """The model's inputs, ending where the next token is the rating; padded on the right."""
         texts = [self._text(request.persona, request.prompt) for request in requests]
-        images = [[request.image.convert("RGB")] for request in requests]
-        inputs = self.processor(images=images, text=texts, padding=True, return_tensors="pt").to(self.device)
+        images = [[request.image] for request in requests]
+        inputs = self.processor(
+            images=images, text=texts, padding=True, return_tensors="pt", add_special_tokens=self._adds_special_tokens
+        ).to(self.device)
         if self._surplus:
             ends = inputs["attention_mask"].sum(1)
             for row, end in zip(inputs["attention_mask"], ends):
@@ -272,7 +290,7 @@ class PersonaAgent:
 
     def _prefix(self, tokens: torch.Tensor) -> Any:
         """Keys and values of the part of a conversation before the picture; the latest few are kept."""
-        key = tuple(tokens.tolist())
+        key = (fingerprint(self.model), *tokens.tolist())
         if key not in self._prefixes:
             self._prefixes[key] = self.model(input_ids=tokens[None], use_cache=True).past_key_values
             if len(self._prefixes) > KEPT_PREFIXES:
@@ -287,8 +305,9 @@ class PersonaAgent:
     def _find_ratings(self) -> tuple[torch.Tensor, int]:
         """Tokens that write the ratings after `OPENING`, and how many tokens of `OPENING` itself they replace."""
         text, tokenizer = self._text(_NOBODY, ""), self.processor.tokenizer
-        without = tokenizer(text).input_ids
-        written = [tokenizer(text + digit).input_ids for digit in RATINGS]
+        added = self._adds_special_tokens
+        without = tokenizer(text, add_special_tokens=added).input_ids
+        written = [tokenizer(text + digit, add_special_tokens=added).input_ids for digit in RATINGS]
         shared = next((i for i, column in enumerate(zip(without, *written)) if len(set(column)) > 1), len(without))
         tokens = [ids[shared] if len(ids) == shared + 1 else None for ids in written]
         if None in tokens or len(set(tokens)) != len(RATINGS):
@@ -297,8 +316,6 @@ class PersonaAgent:
 
 
 def _request(image: Image.Image, persona: Persona, prompt: str) -> _Request:
-    if not isinstance(image, Image.Image):
-        raise InvalidArgument("image", type(image).__name__, "a PIL image")
     if not isinstance(persona, Persona):
         raise InvalidArgument("persona", persona, "a Persona")
     if not isinstance(prompt, str):

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, first_line
 from .persona import TRAITS, Persona
+from .pictures import as_seen
 
-PICTURES = (".jpg", ".jpeg", ".png")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def read_favourites(folder: str | Path) -> dict[str, tuple[Persona, list[Image.Image]]]:
@@ -21,32 +22,52 @@ def read_favourites(folder: str | Path) -> dict[str, tuple[Persona, list[Image.I
 
     Args:
         folder: holds `traits.csv` with the columns person, openness, conscientiousness, extraversion, agreeableness and
-            neuroticism (each from 0 to 1), and for each person a folder of that name with .jpg or .png files.
+            neuroticism (each from 0 to 1), and for each person, each in one row, a folder of that name with .jpg, .png or .webp files.
 
     Returns:
-        person -> traits and RGB pictures in the order of their names.
+        person -> traits and RGB pictures, as a viewer shows them, in the order of their names.
 
     Raises:
-        InvalidArgument: no such folder or file, a column or a person's pictures missing, traits out of range.
+        InvalidArgument: no such folder or file, a column or a person's pictures missing, a person twice, traits out of range, a file
+            that is no table or no picture.
     """
     table = Path(folder) / "traits.csv"
     if not table.is_file():
         raise InvalidArgument("folder", str(folder), "a folder with traits.csv and a folder of pictures for each person")
-    rows = pd.read_csv(table, dtype={"person": str})
+    try:
+        rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8")  # "NA" is a name as good as any
+    except (OSError, ValueError) as error:
+        raise InvalidArgument(
+            str(table), f"unreadable ({first_line(error)})", "a table of comma-separated values in UTF-8"
+        ) from error
     if missing := [name for name in ("person", *TRAITS) if name not in rows]:
         raise InvalidArgument(str(table), f"without the columns {', '.join(missing)}", "person, " + ", ".join(TRAITS))
+    if twice := sorted(set(rows.person[rows.person.duplicated()])):
+        raise InvalidArgument(str(table), f"{', '.join(twice)} in more than one row", "one row a person")
     found = {}
     for row in rows.to_dict("records"):
         files = sorted(f for f in (Path(folder) / row["person"]).glob("*") if f.suffix.lower() in PICTURES)
         if not files:
-            raise InvalidArgument(str(Path(folder) / row["person"]), "no pictures", "a folder with .jpg or .png files")
-        found[row["person"]] = (Persona.of([float(row[trait]) for trait in TRAITS]), [_open(file) for file in files])
+            raise InvalidArgument(str(Path(folder) / row["person"]), "no pictures", "a folder with .jpg, .png or .webp files")
+        found[row["person"]] = (Persona.of([_number(row, trait) for trait in TRAITS]), [_open(file) for file in files])
     return found
 
 
 def _open(file: Path) -> Image.Image:
-    with Image.open(file) as image:
-        return image.convert("RGB")
+    try:
+        with Image.open(file) as image:
+            return as_seen(image, str(file))
+    except OSError as error:
+        raise InvalidArgument(
+            str(file), f"unreadable ({first_line(error)})", "a picture; leave it out or get it again"
+        ) from error
+
+
+def _number(row: dict, trait: str) -> float:
+    try:
+        return float(row[trait])
+    except ValueError as error:
+        raise InvalidArgument(f"{trait} of {row['person']}", row[trait], "a number from 0 to 1") from error
 
 
 def choose_favourites(ratings: np.ndarray, names: Sequence[str], count: int) -> dict[str, list[int]]:

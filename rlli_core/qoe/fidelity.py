@@ -5,6 +5,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from ..errors import InvalidArgument
+from .pictures import as_seen
 
 
 def psnr(image: Image.Image, reference: Image.Image) -> float:
@@ -26,6 +27,7 @@ def ssim(image: Image.Image, reference: Image.Image) -> float:
 
 
 def _arrays(image: Image.Image, reference: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-    if image.size != reference.size:
-        raise InvalidArgument("image", image.size, f"of the reference's size {reference.size}")
-    return np.asarray(image.convert("RGB")), np.asarray(reference.convert("RGB"))
+    first, second = as_seen(image), as_seen(reference, "reference")
+    if first.size != second.size:
+        raise InvalidArgument("image", first.size, f"of the reference's size {second.size}")
+    return np.asarray(first), np.asarray(second)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import torch
 from PIL import Image
 from transformers import ResNetForImageClassification
 
-from ..compute import quiet
-from ..errors import ModelNotFound
-from ..files import model_folder
+from ..compute import first_variant, quiet
+from ..errors import ModelNotFound, first_line
+from ..files import check_model_folder, model_folder
+from .pictures import as_seen
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,12 @@ class Judge:
         folder = model_folder("judge") if name == "embedded" else Path(name)
         if not (folder / "config.json").exists():
             raise ModelNotFound(f"no judge in {folder}: give 'embedded' or a folder written by `Judge.save`")
-        with quiet():
-            return cls(ResNetForImageClassification.from_pretrained(folder, dtype=torch.float32))
+        check_model_folder(folder)
+        try:
+            with quiet():
+                return cls(first_variant(partial(ResNetForImageClassification.from_pretrained, folder, dtype=torch.float32)))
+        except Exception as error:  # damaged files make the library raise whatever comes first
+            raise ModelNotFound(f"the judge in {folder} does not load, get it again: {first_line(error)}") from error
 
     def save(self, folder: Path) -> None:
         """Write the weights as float16 safetensors."""
@@ -73,7 +79,7 @@ class Judge:
     def logits(self, images: Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
         """Object logits (B, objects) and scene logits (B, places); images of another size are resized."""
         size = (self.model.config.image_size,) * 2
-        array = np.stack([np.asarray(image.convert("RGB").resize(size)) for image in images])
+        array = np.stack([np.asarray(as_seen(image).resize(size)) for image in images])
         pixels = torch.from_numpy(array).permute(0, 3, 1, 2).float() / 127.5 - 1
         out = torch.cat([self.model(part).logits for part in pixels.split(64)])
         return out[:, : len(self.objects)], out[:, len(self.objects) :]

@@ -48,7 +48,7 @@ class Persona:
     @classmethod
     def named(cls, name: str) -> Persona:
         """Return a person of `data/personas.yaml`, such as "GA1"."""
-        if name not in people():
+        if not isinstance(name, str) or name not in people():
             raise InvalidArgument("name", name, "one of " + ", ".join(people()))
         return cls.of(people()[name]["traits"])
 

@@ -73,10 +73,57 @@ def test_an_incomplete_folder_says_what_is_missing(folder, gone, match):
         SplitDiffusion.from_pretrained(folder, device="cpu")
 
 
-def test_weights_that_are_not_weights(folder):
-    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(ModelNotFound, match="does not load, get it again"):
+@pytest.mark.parametrize(
+    ("file", "content", "match"),
+    [
+        ("unet/diffusion_pytorch_model.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("vae/diffusion_pytorch_model.safetensors", b"<!doctype html><title>not found</title>" * 9, "a web page"),
+        ("text_encoder/model.safetensors", None, "broken off"),
+        ("model_index.json", b'{"unet": ["diffu', "model_index.json is damaged"),
+        ("model_index.json", b"[]", "model_index.json is damaged"),
+        ("model_index.json", b"[1]", "names no parts"),
+        ("scheduler/scheduler_config.json", b"{}", "scheduler_config.json is damaged.*empty"),
+        ("unet/config.json", b"\xff\xfe", "config.json is damaged"),
+        ("tokenizer/vocab.json", b"{}", "vocab.json is damaged.*empty"),
+    ],
+)
+def test_damaged_files_are_named_with_the_remedy(folder, file, content, match):
+    whole = (folder / file).read_bytes()
+    (folder / file).write_bytes(whole[:-100] if content is None else content)
+    with pytest.raises(ModelNotFound, match=match) as refused:
         SplitDiffusion.from_pretrained(folder, device="cpu")
+    assert "\n" not in str(refused.value)
+
+
+def test_pickled_weights_are_not_opened(folder):
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save({}, weights.with_suffix(".bin"))
+    weights.unlink()
+    with pytest.raises(ModelNotFound, match="does not load"):
+        SplitDiffusion.from_pretrained(folder, device="cpu")
+
+
+def test_a_folder_with_16_bits_only_is_loaded(folder, tiny_pipeline, tmp_path):
+    tiny_pipeline().save_pretrained(tmp_path / "half", variant="fp16")
+    theirs, ours = (
+        SplitDiffusion.from_pretrained(f, device="cpu").generate("a", 2, 0, output_type="latent")
+        for f in (folder, tmp_path / "half")
+    )
+    assert torch.equal(theirs, ours)
+
+
+def test_networks_that_would_be_left_out_are_refused(tiny_pipeline):
+    controlled = tiny_pipeline()
+    controlled.controlnet = torch.nn.Identity()
+    with pytest.raises(UnsupportedPipeline, match="controlnet"):
+        SplitDiffusion(controlled, device="cpu")
+    pictured = tiny_pipeline()
+    pictured.unet.encoder_hid_proj = torch.nn.Identity()
+    try:
+        with pytest.raises(UnsupportedPipeline, match="IP-Adapter"):
+            SplitDiffusion(pictured, device="cpu")
+    finally:
+        pictured.unet.encoder_hid_proj = None  # the networks are those of all tests
 
 
 @pytest.mark.parametrize("name", ["nobody/no-such-model", "./no/such/folder"])

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 
 import numpy as np
@@ -319,3 +320,17 @@ def test_decode_refuses_other_shapes(chain, latents):
 def test_decode_refuses_what_is_not_finite(chain):
     with pytest.raises(InvalidArgument, match="finite"):
         chain.decode(torch.full((1, 4, 8, 8), float("nan")))
+
+
+def test_a_text_encoder_that_changed_reads_a_prompt_anew(tiny_parts, tiny_pipeline):
+    pipeline = tiny_pipeline()
+    pipeline.text_encoder = copy.deepcopy(tiny_parts["text_encoder"])
+    chain = SplitDiffusion(pipeline, device="cpu")
+    before = chain.generate("a cat", 2, 0, output_type="latent")
+    with torch.no_grad():
+        pipeline.text_encoder.get_input_embeddings().weight.mul_(2)  # as a textual inversion or a fused adapter does
+    changed = chain.generate("a cat", 2, 0, output_type="latent")
+    assert torch.equal(changed, SplitDiffusion(pipeline, device="cpu").generate("a cat", 2, 0, output_type="latent"))
+    assert not torch.equal(changed, before)
+    pipeline.text_encoder = tiny_parts["text_encoder"]  # swapped
+    assert torch.equal(chain.generate("a cat", 2, 0, output_type="latent"), before)

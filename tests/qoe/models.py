@@ -1,7 +1,7 @@
 """Random-weight vision-language models of the real classes, with a byte-level tokenizer, built from config."""
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionConfig,
@@ -24,8 +24,8 @@ CHAT = (
 SPECIAL = ["<pad>", "<s>", "</s>", "<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>"]
 
 
-def tokenizer(words=()):
-    """Bytes as tokens, and `words` as tokens of their own."""
+def tokenizer(words=(), begins=False):
+    """Bytes as tokens, and `words` as tokens of their own; one that `begins` puts <s> before every text."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: i for i, token in enumerate([*SPECIAL, *alphabet])}
     merges = []
@@ -38,6 +38,8 @@ def tokenizer(words=()):
     bpe = Tokenizer(models.BPE(vocabulary, merges))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
+    if begins:
+        bpe.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", SPECIAL.index("<s>"))])
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe, pad_token="<pad>", bos_token="<s>", eos_token="</s>",
         additional_special_tokens=SPECIAL[3:],
@@ -51,10 +53,10 @@ def _text(vocabulary, **more):
     )  # fmt: skip
 
 
-def llava(words=(), chat=CHAT, seed=0):
+def llava(words=(), chat=CHAT, seed=0, begins=False):
     """A LLaVA with a 32x32 vision tower: 16 image tokens."""
     torch.manual_seed(seed)
-    words = tokenizer(words)
+    words = tokenizer(words, begins)
     vision = CLIPVisionConfig(
         hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8,
         projection_dim=32, initializer_range=0.3,

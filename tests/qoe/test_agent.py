@@ -8,7 +8,7 @@ from PIL import Image
 
 from rlli_core.errors import InvalidArgument, ModelNotFound, UnreadableScore, UnsupportedModel
 from rlli_core.qoe import Persona, PersonaAgent
-from rlli_core.qoe.agent import LONGEST_DESCRIPTION, OPENING
+from rlli_core.qoe.agent import LONGEST_DESCRIPTION, OPENING, _request
 
 from . import models
 
@@ -162,6 +162,50 @@ def test_the_conversation_says_who_the_agent_is():
     ):
         assert f"{trait}: {value}" in text
     assert '"a dog"' in text.replace("\\", "")
+
+
+BOS_CHAT = "<s>" + models.CHAT
+LAST_TURN = "{% for m in messages[-1:] %}" + models.CHAT.split("%}", 1)[1]
+
+
+def test_a_text_begins_once(images):
+    """Where the template writes the token that begins a text, and the tokenizer would add it as well."""
+    model, processor = models.llava(chat=BOS_CHAT, begins=True)
+    agent = PersonaAgent(model, processor, device="cpu", least_mass=0)
+    ids = agent._inputs([_request(images[0], GA1, "a dog")])["input_ids"][0].tolist()
+    assert ids.count(processor.tokenizer.bos_token_id) == 1 and ids[0] == processor.tokenizer.bos_token_id
+    plain = PersonaAgent(*models.llava(begins=True), device="cpu", least_mass=0)
+    assert agent.score(images[0], GA1, "a dog").value == pytest.approx(plain.score(images[0], GA1, "a dog").value, abs=1e-5)
+
+
+def test_a_template_that_drops_the_person_is_refused():
+    with pytest.raises(UnsupportedModel, match="drops what the model is told about its person"):
+        PersonaAgent(*models.llava(chat=LAST_TURN), device="cpu")
+
+
+def test_weights_that_change_are_noticed(images):
+    agent = PersonaAgent(*models.llava(), device="cpu", least_mass=0)
+    agent.score(images[0], GA1, "a dog")
+    with torch.no_grad():
+        for weight in agent.model.parameters():
+            weight.mul_(1.1)
+    fresh = PersonaAgent(agent.model, agent.processor, device="cpu", least_mass=0)
+    assert agent.score(images[0], GA1, "a dog") == fresh.score(images[0], GA1, "a dog")
+
+
+def test_a_template_from_a_folder_runs_no_code(tmp_path):
+    for name in ("setup", "persona", "describe"):
+        (tmp_path / f"{name}.j2").write_text("{{ persona.agreeableness if persona is defined else 1 }}")
+    (tmp_path / "question.j2").write_text("{{ ''.__class__.__mro__[1].__subclasses__() }}")
+    with pytest.raises(UnsupportedModel, match="template"):
+        PersonaAgent(*models.llava(), device="cpu", templates=tmp_path)
+
+
+def test_a_picture_is_rated_as_a_viewer_shows_it(agent, images):
+    hidden = images[0].convert("RGBA")
+    hidden.putalpha(0)
+    white = Image.new("RGB", hidden.size, "white")
+    assert agent.score(hidden, GA1, "a dog") == agent.score(white, GA1, "a dog")
 
 
 def test_models_that_cannot_be_asked_are_refused():

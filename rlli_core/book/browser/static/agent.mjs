@@ -10,7 +10,6 @@ const KEPT = 8; // pictures that stay looked at, so that another person's score 
 const SPACE = "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
 const SPACES = new RegExp(`${SPACE}+`, "u");
 const ROLES = new RegExp(`(?<![\\p{L}\\p{N}_])(user|assistant|system|human)${SPACE}*:`, "giu");
-const MARKS = /^[.,:;!?"()]+|[.,:;!?"()]+$/g;
 
 /**
  * @typedef {object} Settings the entry "agent" of engine.json, made by `export_agent.settings`
@@ -30,8 +29,9 @@ function promptTokens(prompt, { reserved, longest_prompt: longest, words }) {
   if (typeof prompt !== "string") throw new EngineError(`A prompt must be text, not ${prompt}.`);
   const plain = reserved.reduce((text, word) => text.replaceAll(word, " "), prompt).replace(ROLES, "$1");
   const quoted = [...plain.split(SPACES).filter(Boolean).join(" ")].slice(0, longest).join("");
-  const read = quoted.toLowerCase().split(" ").map((word) => word.replace(MARKS, ""));
-  return read.filter((word) => Object.hasOwn(words, word)).map((word) => words[word]);
+  const read = (quoted.toLowerCase().match(/[a-z]+/g) ?? []).filter((word) => Object.hasOwn(words, word));
+  if (!read.length) throw new UnreadableScore("The prompt names nothing that the agent knows, so there is no score.");
+  return read.map((word) => words[word]);
 }
 
 /** The five traits of a person who is named or given by them. */
