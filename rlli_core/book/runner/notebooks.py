@@ -15,7 +15,7 @@ from ...files import DATA
 NOTEBOOKS = DATA.parent / "notebooks"
 
 # The annotations a parameter may have, alone or as list[...].
-_KINDS = {"bool": bool, "int": int, "float": (int, float), "str": str}
+_KINDS: dict[str, type | tuple[type, ...]] = {"bool": bool, "int": int, "float": (int, float), "str": str}
 
 
 @dataclass(frozen=True)
