@@ -84,7 +84,7 @@ def test_an_incomplete_folder_says_what_is_missing(folder, gone, match):
         ("model_index.json", b"[1]", "names no parts"),
         ("scheduler/scheduler_config.json", b"{}", "scheduler_config.json is damaged.*empty"),
         ("unet/config.json", b"\xff\xfe", "config.json is damaged"),
-        ("tokenizer/vocab.json", b"{}", "vocab.json is damaged.*empty"),
+        ("tokenizer/tokenizer.json", b"{}", "tokenizer.json is damaged.*empty"),
     ],
 )
 def test_damaged_files_are_named_with_the_remedy(folder, file, content, match):
