@@ -40,8 +40,8 @@ check: static
 	$(PYTEST) rlli_core tests -q -m "not (browser or kernel or training or slow)"
 
 static: $(READY)
-	$(BIN)/ruff check -q
-	$(BIN)/ruff format -q --check
+	$(BIN)/ruff check -q rlli_core tests book/extensions notebooks
+	$(BIN)/ruff format -q --check rlli_core tests book/extensions
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry rlli_core
 	$(BIN)/mypy
