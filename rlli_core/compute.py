@@ -1,20 +1,19 @@
-"""Where and in which precision a model runs, on how many processes, and how it loads without chatter."""
+"""Where and in which precision a model runs, and how it loads without chatter."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import diffusers
 import torch
 import transformers
 from torch.utils import benchmark
 
-from .errors import InvalidArgument, RunFailed
+from .errors import InvalidArgument
 
 CHATTER = (
     "transformers.utils.import_utils",  # torchvision, not needed here, is not there
@@ -55,26 +54,6 @@ def keep_memory() -> None:
         return
     mallopt(-4, 0)  # M_MMAP_MAX: large blocks too come from the heap
     mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-
-
-def in_processes(function: Callable[..., None], jobs: Sequence[tuple[Any, ...]]) -> None:
-    """Call `function(*job)` for every job at once, each in a process of its own and on one thread.
-
-    Raises:
-        RunFailed: a process failed; the others were waited for.
-    """
-    processes = [get_context("spawn").Process(target=_on_one_thread, args=(function, job)) for job in jobs]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    if failed := sum(process.exitcode != 0 for process in processes):
-        raise RunFailed(f"{failed} of {len(jobs)} processes failed, see above; what was done is kept, run the command again")
-
-
-def _on_one_thread(function: Callable[..., None], job: tuple[Any, ...]) -> None:
-    torch.set_num_threads(1)
-    function(*job)
 
 
 def choose_device(device: str | torch.device) -> torch.device:

@@ -8,9 +8,21 @@ import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+LONGEST_SHOWN = 120  # characters of a refused value
+
 
 class RlliError(Exception):
     """Base class of every error this package raises on purpose."""
+
+
+def _shown(value: object) -> str:
+    """A value on one short line, whatever it is."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # what cannot even be shown
+        text = f"<{type(value).__name__}>"
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 class InvalidArgument(RlliError, ValueError):
@@ -18,7 +30,7 @@ class InvalidArgument(RlliError, ValueError):
 
     def __init__(self, name: str, value: object, allowed: str):
         self.name, self.value, self.allowed = name, value, allowed
-        super().__init__(f"{name}={value!r} is not allowed: {name} must be {allowed}")
+        super().__init__(f"{name}={_shown(value)} is not allowed: {name} must be {allowed}")
 
 
 class ModelNotFound(RlliError, OSError):

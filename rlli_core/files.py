@@ -99,7 +99,22 @@ def write_text(path: Path, content: str) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(content)
+    temporary.write_text(content, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def write_weights(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    """Write PyTorch tensors as safetensors, whole or not at all; the same tensors and metadata give the same bytes."""
+    from safetensors.torch import save
+
+    data = save(dict(tensors), dict(metadata))
+    size = int.from_bytes(data[:8], "little")
+    # The library writes metadata in an order of its own each time.
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + size :])
     os.replace(temporary, path)
 
 

@@ -24,7 +24,7 @@ def setup(app: object) -> dict:
 
 def read(app: object) -> None:
     """Remember the claims, and the numbers as `notebook.name`."""
-    data = json.loads((Path(app.srcdir) / "book" / "claims.json").read_text())
+    data = json.loads((Path(app.srcdir) / "book" / "claims.json").read_text(encoding="utf-8"))
     app.rlli_claims = data["claims"]
     app.rlli_numbers = {f"{name}.{key}": value for name, found in data["numbers"].items() for key, value in found.items()}
 

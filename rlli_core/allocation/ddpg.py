@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
 from ..errors import InvalidArgument, check_integer, check_number
+from ..files import write_weights
 from .actors import Critic
 from .environment import ServiceEnv
 from .policy import Policy, measure, new_actor, validation
@@ -218,7 +218,6 @@ class Learner:
 
     def save(self, path: Path) -> None:
         """Write everything, whole or not at all, and the curve beside it."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept = {f"replay.{i}": rows[: self.done] for i, rows in enumerate(self.replay)} | {
             "generator": self.generator.get_state()
         }
@@ -228,8 +227,7 @@ class Learner:
             for j, state in optimizer.state_dict()["state"].items():
                 kept |= {f"optimizer.{i}.{j}.{field}": value for field, value in state.items()}
         progress = {name: getattr(self, name) for name in PROGRESS} | {"rng": self.rng.bit_generator.state}
-        save_file(kept, path.with_suffix(".tmp"), {"made_with": self._made_with(), "progress": json.dumps(progress)})
-        path.with_suffix(".tmp").replace(path)
+        write_weights(path, kept, {"made_with": self._made_with(), "progress": json.dumps(progress)})
         pd.DataFrame(self.rows).to_csv(path.parent / "curve.csv", index=False)
 
     def load(self, path: Path) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..channel import Link
-from ..compute import in_processes
 from ..diffusion.split import SplitDiffusion
 from ..files import WORK, provenance, write_json
+from ..processes import in_processes
 from ..qoe.agent import PersonaAgent
 from ..qoe.persona import Persona
 from .prompts import embed, groups
@@ -38,8 +38,9 @@ def gather(folder: Path, worker: int = 0, workers: int = 1) -> None:
         images += [chain.generate(prompt, steps, seed) for steps in DEVICE_STEPS]
         scores = agent.scores(images * PERSONAS, [p for p in asked for _ in images], prompt)
         table = np.array([score.value for score in scores]).reshape(PERSONAS, len(images)).T
-        np.save(path.with_suffix(".tmp.npy"), table.astype(np.float16))
-        path.with_suffix(".tmp.npy").replace(path)
+        waiting = path.with_suffix(f".{os.getpid()}.npy")  # two commands may be gathering
+        np.save(waiting, table.astype(np.float16))
+        waiting.replace(path)
 
 
 def assemble(folder: Path, path: Path = TABLE) -> None:

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from ..errors import InvalidArgument, ModelNotFound
-from ..files import DATA
+from ..files import DATA, write_weights
 from .actors import Actor, DiffusionActor, PlainActor
 from .environment import ServiceEnv
 from .service import Service
@@ -53,7 +52,7 @@ class Policy:
     def save(self, path: Path, **about: object) -> None:
         """Write the actor as safetensors, with its sizes and what is told `about` it."""
         shape = {"hidden": self.actor.net[0].out_features, "denoising_steps": getattr(self.actor, "steps", 0)}
-        save_file(self.actor.state_dict(), path, {key: str(value) for key, value in (shape | about).items()})
+        write_weights(path, self.actor.state_dict(), {key: str(value) for key, value in (shape | about).items()})
 
     @classmethod
     def from_pretrained(cls, name: str | Path = "g-ddpg", service: Service | None = None) -> Policy:

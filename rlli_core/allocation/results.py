@@ -22,7 +22,7 @@ RESULTS = RUNS.parent  # where the study writes
 @cache
 def read() -> tuple[pd.DataFrame, pd.DataFrame, dict]:
     """Runs (one row each), learning curves (one row a point) and the rest (rules of thumb, optimum, provenance)."""
-    return pd.read_csv(RUNS), pd.read_csv(CURVES), json.loads(ABOUT.read_text())
+    return pd.read_csv(RUNS), pd.read_csv(CURVES), json.loads(ABOUT.read_text(encoding="utf-8"))
 
 
 def interval(values: Sequence[float] | pd.Series, level: float = 0.95) -> tuple[float, float, float]:

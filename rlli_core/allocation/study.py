@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
-from ..compute import in_processes
 from ..diffusion.split import SplitDiffusion
+from ..errors import InvalidArgument
 from ..files import provenance, write_json
+from ..processes import in_processes
 from ..qoe.agent import PersonaAgent
 from . import oracle
 from .ddpg import ALGORITHMS, Training, train
@@ -110,10 +112,22 @@ class Evaluation:
 
 
 def run(name: str, seed: int, evaluation: Evaluation, training: Training, folder: Path) -> pd.Series:
-    """Train and evaluate one of `STUDIED` or `ABLATIONS`, unless its result is in `folder`; return the result."""
-    if (folder / "result.json").exists():
-        return pd.Series(json.loads((folder / "result.json").read_text()))
+    """Train and evaluate one of `STUDIED` or `ABLATIONS`, unless its result is in `folder`; return the result.
+
+    Raises:
+        InvalidArgument: the folder holds the result of another training, or one that is damaged, or is being trained in.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return _run(name, seed, evaluation, training, folder)
+    except Timeout as error:
+        raise InvalidArgument("folder", str(folder), "another one: a training is under way in it") from error
+
+
+def _run(name: str, seed: int, evaluation: Evaluation, training: Training, folder: Path) -> pd.Series:
+    if (folder / "result.json").exists():
+        return pd.Series(_known(folder / "result.json", name, seed))
     algorithm, changes = (STUDIED | ABLATIONS)[name]
     training = replace(training, **changes)
     if algorithm in ALGORITHMS:
@@ -130,6 +144,18 @@ def run(name: str, seed: int, evaluation: Evaluation, training: Training, folder
     write_json(folder / "result.json", result)
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     return pd.Series(result)
+
+
+def _known(path: Path, name: str, seed: int) -> dict:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InvalidArgument("folder", str(path.parent), f"one without a damaged {path.name}: delete the file") from error
+    if not isinstance(known, dict) or (known.get("name"), known.get("seed")) != (name, seed):
+        raise InvalidArgument(
+            "folder", str(path.parent), f"another one: it holds another training than {name} with seed {seed}"
+        )
+    return known
 
 
 def study(folder: Path, seeds: int, training: Training, workers: int, output: Path = RESULTS) -> None:
@@ -167,7 +193,7 @@ def collect(folders: Sequence[Path], training: Training, output: Path) -> None:
         "optimum": lambda service, states: optimum(evaluation.table_of(service), states),
     }
     scores = {name: evaluation.evaluate(rule) for name, rule in rules.items()}
-    pd.DataFrame([json.loads((p / "result.json").read_text()) for p in folders]).to_csv(
+    pd.DataFrame([json.loads((p / "result.json").read_text(encoding="utf-8")) for p in folders]).to_csv(
         output / "allocation_runs.csv", index=False
     )
     pd.concat([pd.read_csv(p / "curve.csv") for p in folders]).to_csv(output / "allocation_curves.csv", index=False)

@@ -4,24 +4,29 @@ Exit status: 0 when the command did its work, 1 when that failed, 2 for a bad ar
 """
 
 import ast
+import io
 import json
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
 import typer
-from typer import Argument, Option
+from typer import Abort, Argument, Exit, Option
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
-from ..errors import InvalidArgument, RlliError, RunFailed, check_integer
+from ..errors import InvalidArgument, RlliError, RunFailed, check_integer, first_line
 from ..files import DATA
 from . import machine
 
 # What is slow to import, each command imports itself, so that help and tab completion answer at once.
 
+_debug = False
 Profile = Literal["smoke", "full"]
 Algorithm = Literal["g-ddpg", "ddpg", "sb3-ddpg", "td3", "sac"]
 
@@ -66,6 +71,8 @@ def assignment(text: str) -> tuple[str, Any]:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return name, value
+    except (RecursionError, MemoryError) as error:
+        raise InvalidArgument(name, value, "less deeply nested") from error
 
 
 def grid_of(texts: Sequence[str]) -> dict[str, list]:
@@ -106,13 +113,39 @@ def main(given: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     group = cast(TyperGroup, typer.main.get_command(app))
     group.subcommand_metavar = f"{{{'|'.join(group.commands)}}} ..."
+    for stream in (sys.stdout, sys.stderr):  # a locale that lacks a letter shows a question mark in its place
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does, its processes with it
     try:
-        return int(group(given, prog_name="rlli") or 0)
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
+        return int(group(given, prog_name="rlli", standalone_mode=False) or 0)
+    except TyperException as wrong:  # an option that is not known, or not one of its values
+        print(f"rlli: {wrong.format_message()}", file=sys.stderr)
+        return wrong.exit_code
+    except Exit as leaving:
+        return leaving.exit_code
+    except (Abort, KeyboardInterrupt):
+        print("rlli: interrupted; what was done is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader has left, as in rlli list | head -1
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        return 1
     except RlliError as error:
         print(f"rlli: {error}", file=sys.stderr)
         return 2 if isinstance(error, InvalidArgument) else 1
+    except Exception as error:
+        if _debug:
+            raise
+        print(f"rlli: {type(error).__name__}: {first_line(error)} (rlli --debug shows where)", file=sys.stderr)
+        return 1
+
+
+@app.callback()
+def every_command(debug: Annotated[bool, Option("--debug", help="Show where an unforeseen error comes from.")] = False) -> None:
+    """Options of all commands."""
+    global _debug
+    _debug = debug
 
 
 app.command("doctor", epilog=example("rlli doctor"))(machine.doctor)
@@ -210,7 +243,7 @@ def show_claims(
     as_json: Annotated[bool, Option("--json", help="The whole ledger with checks, limits, seeds and verdicts.")] = False,
     against: Annotated[
         Path | None,
-        Option(metavar="FILE", help="Compare with these numbers (default: book/claims.json; after make book, build/site/book/claims.json)."),
+        Option(metavar="FILE", help="Compare with these numbers (default: book/claims.json; after make book, build/claims.json)."),
     ] = None,
     write: Annotated[
         bool, Option("--write", help="Write claims.json, claims.md, figure_map.md, figure_list.md and status.md.")

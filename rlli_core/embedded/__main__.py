@@ -95,7 +95,7 @@ def report(output: Path, divide: int) -> None:
     the_judge = judge.Judge.from_pretrained(output / "models" / "judge")
     measure = dict(guidance=generator.GUIDANCE)
     numbers = {
-        "training": json.loads((output / "models" / "embedded-sd" / "training.json").read_text()),
+        "training": json.loads((output / "models" / "embedded-sd" / "training.json").read_text(encoding="utf-8")),
         "reconstruction": evaluate.reconstruction(pipeline.vae, 500 // divide),
         "judge": evaluate.judge_accuracy(the_judge, 2000 // divide),
         "steps_10": evaluate.generated_accuracy(pipeline, the_judge, steps=10, count=1000 // divide, held_out=False, **measure),
@@ -115,11 +115,11 @@ def report_agent(output: Path, divide: int) -> None:
     the_judge = judge.Judge.from_pretrained(output / "models" / "judge")
     path = output / "results" / "persona_agent.json"
     numbers = {
-        "training": json.loads((output / "models" / "persona-agent" / "training.json").read_text()),
+        "training": json.loads((output / "models" / "persona-agent" / "training.json").read_text(encoding="utf-8")),
         "agreement": evaluate.agreement(agent, the_judge, chain, 400 // divide, 40 // divide),
         "descriptions": evaluate.descriptions(agent, 500 // divide),
         "speed": {"milliseconds": evaluate.rating_speed(agent), "weights": agent.model.num_parameters()},
-        "candidates": json.loads(path.read_text())["candidates"] if path.exists() else {},
+        "candidates": json.loads(path.read_text(encoding="utf-8"))["candidates"] if path.exists() else {},
     }
     write(path, numbers, "evaluate-agent")
 
@@ -133,7 +133,7 @@ def write_prompts(output: Path, divide: int) -> None:
 def write(path: Path, numbers: dict, stage: str) -> None:
     """Write measured numbers with where they come from."""
     write_json(path, numbers | {"provenance": provenance(f"python -m rlli_core.embedded {stage}")})
-    print(path.read_text())
+    print(path.read_text(encoding="utf-8"))
 
 
 REPORTS = {"evaluate": report, "evaluate-agent": report_agent, "prompts": write_prompts}

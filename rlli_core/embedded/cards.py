@@ -19,7 +19,7 @@ RESULTS = {
 
 def read_results(name: str = "embedded") -> dict:
     """The committed measurements of the shipped generator and judge, or of the "persona_agent"."""
-    return json.loads(RESULTS[name].read_text())
+    return json.loads(RESULTS[name].read_text(encoding="utf-8"))
 
 
 def targets_table() -> pd.DataFrame:

@@ -186,4 +186,4 @@ def export(model: TextToLatent, autoencoder: AutoencoderTiny, folder: Path, trai
     pipeline.unet.half()
     pipeline.vae.half()
     pipeline.save_pretrained(folder)
-    (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n")
+    (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")

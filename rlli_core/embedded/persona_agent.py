@@ -148,14 +148,14 @@ def save(model: LlavaForConditionalGeneration, candidate: str, folder: Path, tra
     model.float()
     processor(candidate).save_pretrained(folder)
     write_templates(folder / "prompts")
-    (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n")
+    (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
 
 
 def write_templates(folder: Path) -> Path:
     """Write `TEMPLATES` as files."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in TEMPLATES.items():
-        (folder / name).write_text(text + "\n")
+        (folder / name).write_text(text + "\n", encoding="utf-8")
     return folder
 
 

@@ -61,7 +61,7 @@ def cluster(prompts: list[str], table: np.ndarray, limit: float | None = None) -
 
 def similar_distance() -> float:
     """The limit of the shipped groups, from `data/prompts.yaml`."""
-    return yaml.safe_load((DATA / "prompts.yaml").read_text())["similar_distance"]
+    return yaml.safe_load((DATA / "prompts.yaml").read_text(encoding="utf-8"))["similar_distance"]
 
 
 def write(path: Path, chain: SplitDiffusion, seeds: int) -> None:
@@ -77,5 +77,5 @@ def write(path: Path, chain: SplitDiffusion, seeds: int) -> None:
         sort_keys=False, width=120,
     )  # fmt: skip
     head = "# Written by `python -m rlli_core.embedded prompts`: what users may ask for, and which prompts can share steps.\n"
-    path.write_text(head + text)
-    print(path.read_text())
+    path.write_text(head + text, encoding="utf-8")
+    print(path.read_text(encoding="utf-8"))

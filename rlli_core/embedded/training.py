@@ -17,10 +17,9 @@ from accelerate import PartialState
 from accelerate.utils import reduce
 from diffusers.training_utils import EMAModel
 from safetensors import safe_open
-from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
-from ..files import WORK
+from ..files import WORK, write_weights
 from . import scenes
 
 
@@ -38,8 +37,8 @@ def rendered(seed: int, count: int, split: str = "train") -> tuple[np.ndarray, l
                     images[index] = image
                     labels.append(label)
             np.save(path, images)
-            path.with_suffix(".json").write_text(json.dumps(labels))
-    return np.load(path, mmap_mode="r"), json.loads(path.with_suffix(".json").read_text())
+            path.with_suffix(".json").write_text(json.dumps(labels), encoding="utf-8")
+    return np.load(path, mmap_mode="r"), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
 
 def _draw(seed: int, split: str, index: int) -> tuple[np.ndarray, dict]:
@@ -105,9 +104,7 @@ def fit(
             tensors |= {f"weight.{i}": parameter.data.contiguous(), f"average.{i}": mean.contiguous()}
         for i, (optimizer, parameter) in enumerate(held):
             tensors |= {f"state.{i}.{field}": value.contiguous() for field, value in optimizer.state[parameter].items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path.with_suffix(".tmp"), metadata={"step": str(step)})
-        path.with_suffix(".tmp").replace(path)
+        write_weights(path, tensors, {"step": str(step)})
 
     team, step, smooth = workers(), start, None
     bar = tqdm(range(start, steps), desc=name, mininterval=10, initial=start, total=steps, disable=not team.is_main_process)

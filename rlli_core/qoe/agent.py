@@ -168,7 +168,7 @@ class PersonaAgent:
         if {len(personas), len(prompts), len(wanted)} != {count}:
             raise InvalidArgument("images", count, "as many as the personas, prompts and seeds")
         shown = {id(image): as_seen(image) for image in images}  # each once, also where many people rate it
-        requests = [_request(shown[id(image)], *one) for image, *one in zip(images, personas, prompts)]
+        requests = [_request(shown[id(image)], who, asked) for image, who, asked in zip(images, personas, prompts)]
         for prompt in dict.fromkeys(prompts):
             self.conversation.check(prompt)
         keys = [(id(request.image), request.persona, request.prompt) for request in requests]

@@ -69,4 +69,4 @@ TRAITS = tuple(field.name for field in fields(Persona))
 @cache
 def people() -> dict[str, dict]:
     """`data/personas.yaml`: name -> title, traits (O, C, E, A, N) and source."""
-    return yaml.safe_load((DATA / "personas.yaml").read_text())
+    return yaml.safe_load((DATA / "personas.yaml").read_text(encoding="utf-8"))

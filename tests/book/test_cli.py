@@ -1,15 +1,20 @@
 """The command line: what it prints and how it exits."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from typing import get_args
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from rlli_core import files
 from rlli_core.allocation import study
 from rlli_core.book import bench as benchmarks
 from rlli_core.book import cli, machine
@@ -219,3 +224,55 @@ sys.exit(cli.main(["train", "--algorithm", "g-ddpg", "--folder", r"{tmp_path}"])
     found = python(code)
     assert found.returncode == 0 and "g-ddpg" in found.stdout, found.stderr
     assert (tmp_path / "actor.safetensors").is_file() and json.loads((tmp_path / "result.json").read_text())["share"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("parameter", "wrong"),
+    [
+        ("bep=1e999", "inf"),
+        ("bep=[1e999]", "inf"),
+        ("bep=a\0b", "type float"),
+        ("bep=" + "9" * 5000, "9..."),
+        ("bep=" + "[" * 9000, "bep"),
+    ],
+)
+def test_wild_values_are_refused_in_one_short_line(bench, capsys, parameter, wrong):
+    assert cli.main(["run", "fig09", "-p", parameter]) == 2
+    said = capsys.readouterr().err
+    assert wrong in said and said.count("\n") == 1 and len(said) < 400
+
+
+def test_an_unforeseen_error_is_one_line_unless_one_wants_to_debug(bench, capsys, monkeypatch):
+    monkeypatch.setattr(notebooks, "names", lambda: 1 / 0)
+    assert cli.main(["list"]) == 1
+    assert capsys.readouterr().err == "rlli: ZeroDivisionError: division by zero (rlli --debug shows where)\n"
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["--debug", "list"])
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX"])
+def test_any_locale_will_do(locale):
+    told = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-m", "rlli_core.book.cli", "claims"],
+        capture_output=True, env={"PATH": os.environ["PATH"], "LC_ALL": locale, "PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(files.DATA.parent)},
+    )  # fmt: skip
+    assert b"Traceback" not in told.stderr and b"C1" in told.stdout
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_so_in_one_line_and_leaves_nobody(tmp_path, how):
+    run = subprocess.Popen(
+        [sys.executable, "-m", "rlli_core.book.cli", "run", "channel", "--profile", "full", "--force"],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONPATH": str(files.DATA.parent)},
+    )  # fmt: skip
+    me, end = psutil.Process(run.pid), time.monotonic() + 60
+    while len(children := me.children(recursive=True)) < 2 and time.monotonic() < end:
+        time.sleep(0.1)
+    time.sleep(2)
+    children = me.children(recursive=True)
+    run.send_signal(how)
+    said = run.communicate(timeout=10)[1]
+    assert run.returncode == 130
+    assert "rlli: interrupted; what was done is kept" in said and "Traceback" not in said
+    assert not psutil.wait_procs(children, timeout=5)[1]

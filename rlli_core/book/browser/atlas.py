@@ -139,7 +139,7 @@ def read() -> dict:
     """
     if not (ATLAS / "atlas.json").is_file():
         raise ModelNotFound(f"no atlas at {ATLAS}; make it with: python -m rlli_core.book.browser.atlas")
-    return json.loads((ATLAS / "atlas.json").read_text())
+    return json.loads((ATLAS / "atlas.json").read_text(encoding="utf-8"))
 
 
 def scores() -> pd.DataFrame:
@@ -209,7 +209,7 @@ def assemble(folder: Path, output: Path = ATLAS) -> None:
     made_of, found = groups(), []
     for number in GROUPS:
         names = [f"{place}-{shared}" for place, shared in product(range(len(made_of[number])), SHARED_STEPS)]
-        scores = {name: json.loads((folder / f"{number}-{name}.json").read_text())["scores"] for name in names}
+        scores = {name: json.loads((folder / f"{number}-{name}.json").read_text(encoding="utf-8"))["scores"] for name in names}
         found.append({"number": number, "prompts": made_of[number], "scores": scores} | choices(made_of[number]))
     about = {"shared_steps": SHARED_STEPS, "device_steps": DEVICE_STEPS, "beps": BEPS, "gains_db": GAINS_DB, "seed": SEED}
     about |= {"side": SIDE, "people": list(people()), "plans": {shared: plans(shared) for shared in SHARED_STEPS}}

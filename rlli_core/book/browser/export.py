@@ -219,7 +219,7 @@ def _up_to_date(record: Path, made_from: str) -> bool:
     """Whether `record` says that the networks beside it were made from this, and they are there whole."""
     if not record.is_file():
         return False
-    known = json.loads(record.read_text())
+    known = json.loads(record.read_text(encoding="utf-8"))
     paths = {record.with_name(name): size for name, size in known["files"].items()}
     return known["made_from"] == made_from and all(p.is_file() and p.stat().st_size == s for p, s in paths.items())
 

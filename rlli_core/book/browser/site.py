@@ -17,7 +17,9 @@ def write(folder: Path) -> None:
     export.export(folder / "engine")
     shutil.copytree(atlas.ATLAS, folder / "atlas", dirs_exist_ok=True)
     index = folder / "atlas" / "atlas.json"
-    index.with_suffix(".js").write_text(f"globalThis.rlliAtlas = {index.read_text().strip()};\n")
+    index.with_suffix(".js").write_text(
+        f"globalThis.rlliAtlas = {index.read_text(encoding='utf-8').strip()};\n", encoding="utf-8"
+    )
     index.unlink()
 
 

@@ -103,7 +103,7 @@ def read(path: Path = LEDGER) -> Ledger:
         LedgerError: an entry that is unknown or missing, one that is there twice, a check without limits, an unreadable
             expression, a reading that no check has, a title without a check that is not a topic.
     """
-    text = yaml.safe_load(path.read_text())
+    text = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
         ledger = Ledger(
             tuple(map(_claim, text["claims"])), tuple(map(_title, text["titles"])),

@@ -78,7 +78,7 @@ def filled(path: Path, text: str) -> str:
     """The page at `path` with `text` between its two comments."""
     if not path.is_file():
         raise InvalidArgument("folder", str(path.parent), f"one with {', '.join(PAGES)}, such as book")
-    page = path.read_text()
+    page = path.read_text(encoding="utf-8")
     if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
         raise LedgerError(f"{path} needs one line {BEGIN!r} and after it one line {END!r}: what is between them is generated")
     return page[: page.index(BEGIN) + len(BEGIN)] + f"\n\n{text}\n\n" + page[page.index(END) :]
@@ -96,7 +96,7 @@ def read_numbers(path: Path) -> dict:
         InvalidArgument: no such file, or another kind of file.
     """
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         data = None
     if not isinstance(data, dict) or not {"claims", "numbers"} <= data.keys():
@@ -158,7 +158,7 @@ def _drawn() -> Iterator[dict[str, str]]:
     """All numbered figures of this book in the order of its contents, each with its caption and page; Sphinx numbers them."""
     for file in _chapters():
         if file.startswith("book/"):
-            text = (BOOK.parent / f"{file}.md").read_text()
+            text = (BOOK.parent / f"{file}.md").read_text(encoding="utf-8")
             page = f"[{text[2 : text.index(chr(10))]}]({Path(file).name}.md)"
             found = _FIGURE.findall(text)
         else:
@@ -192,7 +192,7 @@ def _status(ledger: Ledger, sources: Mapping[str, Source]) -> dict[str, list]:
 
 
 def _holds(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text() == text
+    return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
 def _rounded(value: Any) -> Any:
@@ -217,5 +217,5 @@ def _time(seconds: float) -> str:
 
 def _chapters() -> dict[str, str | None]:
     """The files of the book's contents in their order, with the short titles that they have there."""
-    contents = yaml.safe_load((BOOK / "_toc.yml").read_text())
+    contents = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
     return {contents["root"]: None} | {c["file"]: c.get("title") for part in contents["parts"] for c in part["chapters"]}

@@ -102,13 +102,13 @@ def in_notebook(path: Path) -> list[Typed]:
 
 def in_page(path: Path) -> list[Typed]:
     """The digits typed into a page of Markdown, its generated part left out."""
-    return typed(re.sub(f"{BEGIN}.*?{END}", "", path.read_text(), flags=re.S), path.name)
+    return typed(re.sub(f"{BEGIN}.*?{END}", "", path.read_text(encoding="utf-8"), flags=re.S), path.name)
 
 
 def in_reasons(path: Path) -> list[Typed]:
     """The digits typed into the reasons that the ledger gives for its verdicts, and into why checks are not testable."""
     found = []
-    for claim in yaml.safe_load(path.read_text())["claims"]:
+    for claim in yaml.safe_load(path.read_text(encoding="utf-8"))["claims"]:
         untestable = [entry["untestable"]["says"] for entry in (claim, *claim.get("checks", ())) if "untestable" in entry]
         found += [digits for text in (claim.get("reason", ""), *untestable) for digits in typed(text, claim["id"], fields=True)]
     return found

@@ -172,7 +172,7 @@ class Panel(Answering):
         ]
         index = json.dumps({"texts": list(texts), "parts": list(parts), "frames": frames}, separators=(",", ":"))
         # A script, because a page that was opened as a file may load scripts but not read data.
-        (folder / "index.js").write_text(f"(globalThis.rlliPanels ??= {{}})[{json.dumps(name)}] = {index};\n")
+        (folder / "index.js").write_text(f"(globalThis.rlliPanels ??= {{}})[{json.dumps(name)}] = {index};\n", encoding="utf-8")
         return name
 
     def _or_why_not(self, values: dict) -> Shown:

@@ -10,7 +10,7 @@ import anywidget
 from ...errors import RlliError
 
 STATIC = Path(__file__).parent / "static"
-STYLE = (STATIC / "panel.css").read_text()
+STYLE = (STATIC / "panel.css").read_text(encoding="utf-8")
 
 
 class Stale(Exception):
@@ -19,7 +19,7 @@ class Stale(Exception):
 
 def module(*names: str) -> str:
     """Scripts of `static/` as one module: a widget's code travels as text, from which nothing can be imported."""
-    lines = "".join((STATIC / f"{name}.mjs").read_text() for name in names).splitlines(keepends=True)
+    lines = "".join((STATIC / f"{name}.mjs").read_text(encoding="utf-8") for name in names).splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith("import "))
 
 

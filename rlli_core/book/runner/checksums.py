@@ -21,7 +21,7 @@ def measured() -> dict[str, str]:
 
 def recorded() -> dict[str, str]:
     """SHA-256 of each file as `data/checksums.txt` has it."""
-    lines = CHECKSUMS.read_text().splitlines() if CHECKSUMS.exists() else []
+    lines = CHECKSUMS.read_text(encoding="utf-8").splitlines() if CHECKSUMS.exists() else []
     return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
 
 
@@ -32,4 +32,4 @@ def changed() -> list[str]:
 
 def write() -> None:
     """Record the files as they are now."""
-    CHECKSUMS.write_text("".join(f"{digest}  {name}\n" for name, digest in measured().items()))
+    CHECKSUMS.write_text("".join(f"{digest}  {name}\n" for name, digest in measured().items()), encoding="utf-8")

@@ -1,7 +1,7 @@
 """Frames of a notebook's panels (`book.panels.panel`), kept beside a profile's results as `panels/<notebook>/<number>`.
 
 They are worked out apart while the notebook runs and take the place of older ones together, when it has run well; a file
-beside them holds the hash of the inputs that they are of.
+beside them holds the hash of the inputs that they are of, and the names of all that belongs to them.
 """
 
 import shutil
@@ -29,7 +29,8 @@ def keep(folder: Path, name: str, inputs: str) -> None:
     waiting, place = folder / "panels.new" / name, folder / "panels" / name
     shutil.rmtree(place, ignore_errors=True)
     if waiting.exists():
-        (waiting / _OF).write_text(inputs)
+        files = sorted(path.relative_to(waiting).as_posix() for path in waiting.glob("*/*"))
+        (waiting / _OF).write_text("\n".join([inputs, *files]) + "\n", encoding="utf-8")
         place.parent.mkdir(parents=True, exist_ok=True)
         waiting.rename(place)
 
@@ -39,4 +40,7 @@ def whole(folder: Path, record: RunRecord) -> bool:
     place = folder / "panels" / record.notebook
     if count(place) != record.panels:
         return False
-    return not record.panels or (place / _OF).is_file() and (place / _OF).read_text() == record.inputs
+    if not record.panels:
+        return True
+    inputs, *files = (place / _OF).read_text(encoding="utf-8").splitlines() if (place / _OF).is_file() else [""]
+    return inputs == record.inputs and all((place / file).is_file() for file in files)

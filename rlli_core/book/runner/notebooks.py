@@ -18,6 +18,9 @@ NOTEBOOKS = DATA.parent / "notebooks"
 _KINDS: dict[str, type | tuple[type, ...]] = {"bool": bool, "int": int, "float": (int, float), "str": str}
 
 
+_LARGEST = 2.0**63
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One line of a parameters cell, `name: kind = value  # meaning`."""
@@ -35,7 +38,16 @@ class Parameter:
         # A bool is an int to Python; to a reader who wrote True for a count it is a slip.
         if kind is None or not isinstance(value, kind) or isinstance(value, bool) != (self.kind == "bool"):
             raise InvalidArgument(self.name, value, f"of type {self.kind}")
+        if isinstance(value, str) and ("\0" in value or not _encodes(value)):
+            raise InvalidArgument(self.name, value, "text that can be written to a file")
+        if isinstance(value, (int, float)) and not abs(value) < _LARGEST:
+            raise InvalidArgument(self.name, value, "a finite number")
         return float(value) if isinstance(value, int) and self.kind == "float" else value
+
+
+def _encodes(text: str) -> bool:
+    """Whether UTF-8 can hold it: not so a lone half of a surrogate pair."""
+    return text.encode("utf-8", "ignore").decode() == text
 
 
 def names() -> list[str]:

@@ -77,7 +77,7 @@ class RunRecord:
     def read(cls, path: Path) -> "RunRecord | None":
         """The record in the file at `path`; None if there is none, or one that is damaged or of another shape."""
         try:
-            known = json.loads(path.read_text())
+            known = json.loads(path.read_text(encoding="utf-8"))
             record = cls(**{**known, "error": known["error"] and Failure(**known["error"])})
         except (OSError, ValueError, TypeError, KeyError):
             return None

@@ -2,7 +2,8 @@
 
 A good run of notebook `name` under `profile` leaves `build/runs/<profile>/<name>.ipynb` and, beside it, the record
 `<name>.json`. A run that fails leaves `<name>.failed.ipynb` and `<name>.failed.json` and touches neither of those. A
-notebook whose inputs are those of its last good run is not run again, so an interrupted command goes on where it stopped.
+notebook whose inputs are those of its last good run is not run again, so an interrupted command goes on where it stopped. Two
+commands that want the same notebook at the same time take turns, and the second finds it done.
 
 For the book, a run also works out the frames of the notebook's panels (`book.panels.panel`), into `panels/<name>`.
 """
@@ -12,18 +13,20 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import yaml
+from filelock import FileLock
 from tqdm import tqdm
 
 from ...errors import Failure, InvalidArgument, RunFailed, check_integer
 from ...files import DATA, FRAMES, git_commit, write_text
+from ...processes import Ended, in_process
 from . import frames, pictures, writing
 from .execution import PeakMemory, execute, unexecuted, versions
 from .inputs import Inputs
@@ -41,7 +44,7 @@ def load_profile(profile: str) -> dict[str, dict]:
     """The values that `profile` gives to the parameters of each notebook; what it leaves out stays as the notebook has it."""
     if profile not in PROFILES:
         raise InvalidArgument("profile", profile, "one of " + ", ".join(PROFILES))
-    return yaml.safe_load((NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text()) or {}
+    return yaml.safe_load((NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8")) or {}
 
 
 def read_record(name: str, profile: str, folder: Path | None = None) -> RunRecord | None:
@@ -66,6 +69,7 @@ class _Task:
     profile: str
     folder: Path
     for_book: bool
+    force: bool
 
     @property
     def name(self) -> str:
@@ -111,7 +115,7 @@ def run(
     for_book, folder = folder is None, folder or RUNS / profile
     folder.mkdir(parents=True, exist_ok=True)
     inputs = Inputs()
-    tasks = [_Task(path, source, inputs.hash(source), profile, folder, for_book) for path, source in sources.items()]
+    tasks = [_Task(path, source, inputs.hash(source), profile, folder, for_book, force) for path, source in sources.items()]
     stale = []
     for task in tasks:
         if not force and _is_done(task):
@@ -131,10 +135,15 @@ def run(
 
 
 def _is_done(task: _Task) -> bool:
-    """Whether the last good run had these inputs and all that it left is still there: the frames of its panels as well."""
+    """Whether the last good run had these inputs and all that it left is still there and whole: its panels' frames as well."""
     last = read_record(task.name, task.profile, task.folder)
-    there = (task.folder / task.path.name).is_file()
-    return last is not None and there and last.inputs == task.inputs and frames.whole(task.folder, last)
+    if last is None or last.inputs != task.inputs or not frames.whole(task.folder, last):
+        return False
+    try:
+        result = read(task.folder / task.path.name)
+    except (OSError, ValueError):  # deleted, or broken off
+        return False
+    return not unexecuted(result) and RunRecord.of(task.name, result).inputs == task.inputs
 
 
 def _take_committed(task: _Task) -> bool:
@@ -145,7 +154,7 @@ def _take_committed(task: _Task) -> bool:
         return False
     if not frames.whole(task.folder, known):
         return False
-    write_text(task.folder / task.path.name, task.path.read_text())
+    write_text(task.folder / task.path.name, task.path.read_text(encoding="utf-8"))
     known.write(task.folder / f"{task.name}.json")
     return True
 
@@ -155,20 +164,21 @@ def _run_parallel(tasks: Sequence[_Task], jobs: int, cores: int) -> dict[str, Fa
     if not tasks:
         return {}
     threads = max(1, cores // min(jobs, len(tasks)))
-    context = multiprocessing.get_context("spawn")
+    lock = multiprocessing.get_context("spawn").RLock()  # of the bars
     failures = {}
-    # One process a task, so that the memory of its children is that of one kernel.
-    pool = ProcessPoolExecutor(jobs, context, initializer=tqdm.set_lock, initargs=(context.RLock(),), max_tasks_per_child=1)
-    with pool, tqdm(total=len(tasks), desc="notebooks", unit="", position=0) as bar:
-        running = {pool.submit(_run_one, task, threads, position): task.name for position, task in enumerate(tasks, start=1)}
+    with (
+        ThreadPoolExecutor(jobs) as starters,
+        in_process() as call,
+        tqdm(total=len(tasks), desc="notebooks", unit="", position=0) as bar,
+    ):
+        running = {starters.submit(call, _run_one, task, threads, k, lock): task.name for k, task in enumerate(tasks, start=1)}
         for done in as_completed(running):
             name = running[done]
             try:
                 result = done.result()
                 failure, cost = result.error, f"{result.wall_s:.0f} s, {result.peak_memory_mib} MiB"
-            except BrokenProcessPool as error:
-                failure = Failure(type(error).__name__, "its process was killed, for example for want of memory")
-                cost = "no record"
+            except Ended as error:
+                failure, cost = Failure(error.kind, str(error)), "no record"
             if failure:
                 failures[name] = failure
             tqdm.write(f"{name}: {'FAILED' if failure else 'completed'} ({cost})")
@@ -176,9 +186,18 @@ def _run_parallel(tasks: Sequence[_Task], jobs: int, cores: int) -> dict[str, Fa
     return failures
 
 
-def _run_one(task: _Task, threads: int, position: int) -> RunRecord:
-    """Execute one notebook and write its result, frames and record; in a process of its own."""
+def _run_one(task: _Task, threads: int, position: int, lock: Any) -> RunRecord:
+    """Execute one notebook and write its result, frames and record; in a process of its own, so that its memory is one kernel's."""
+    tqdm.set_lock(lock)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the kernel inherits it; two kernels on all cores each crawl
+    with FileLock(task.folder / f".{task.name}.lock"):
+        last = read_record(task.name, task.profile, task.folder)
+        if last and not task.force and _is_done(task):  # another command has just made it
+            return last
+        return _run(task, threads, position)
+
+
+def _run(task: _Task, threads: int, position: int) -> RunRecord:
     waiting = frames.scratch(task.folder, task.name)
     os.environ[FRAMES] = str(waiting) if task.for_book else ""
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()

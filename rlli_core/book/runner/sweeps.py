@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pandas as pd
 from ...errors import Failure, InvalidArgument, RunFailed
 from ...files import write_text
 from . import notebooks, runs
+
+_WORD = r"(?:[\w.+-]+|'[\w.-]+')"
+_PLAIN = re.compile(rf"(?:\w+=(?:{_WORD}|\[{_WORD}(?:, {_WORD})*\])(?:,|$))+", re.ASCII)
 
 
 def sweep(
@@ -72,6 +76,8 @@ def _label(point: Mapping[str, object]) -> str:
 
 
 def _folder(given: Mapping[str, object]) -> str:
-    """A folder name for a point: what was given, or a hash of it where that is long or no file name."""
-    label = ",".join(f"{name}={value}" for name, value in given.items()).replace(" ", "")
-    return label if len(label) < 100 and "/" not in label else hashlib.sha256(label.encode()).hexdigest()[:16]
+    """A folder name for a point: what was given where that is short and plain, so that two points never share one; else a hash."""
+    label = ",".join(f"{name}={value!r}" for name, value in given.items())
+    if len(label) <= 100 and _PLAIN.fullmatch(label):
+        return label.replace("'", "").replace(" ", "")
+    return hashlib.sha256(label.encode("utf-8")).hexdigest()[:16]

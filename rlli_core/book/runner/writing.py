@@ -20,7 +20,7 @@ def write_back(result: Path, committed: Path) -> None:
     """Write the executed notebook at `result` over the one at `committed`, as far as they differ."""
     new, old = (nbformat.read(path, as_version=4) for path in (result, committed))
     if not same(new, old):
-        write_text(committed, result.read_text())
+        write_text(committed, result.read_text(encoding="utf-8"))
     elif new.metadata["rlli"].get("inputs") != old.metadata.get("rlli", {}).get("inputs"):
         old.metadata["rlli"] = new.metadata["rlli"]
         write_text(committed, nbformat.writes(old) + "\n")

@@ -1,6 +1,7 @@
 """The notebook runner: what a run leaves behind, and that no way to fail passes for success."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import nbformat
@@ -333,3 +334,40 @@ def test_the_kernels_memory_is_seen(bench):
 def test_a_run_without_git_ends_well(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert files.git_commit() is None
+
+
+def test_a_killed_process_fails_its_own_notebook_only(bench):
+    bench("fig01_dies", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)", *GOOD)
+    for number in (2, 3, 4):
+        bench(f"fig0{number}_sum", *GOOD)
+    with pytest.raises(RunFailed, match="killed") as failed:
+        runs.run(jobs=2)
+    assert list(failed.value.failures) == ["fig01_dies"]
+    assert all(runs.read_record(f"fig0{number}_sum", "smoke") for number in (2, 3, 4))
+
+
+def test_two_commands_at_once_take_turns_and_the_second_finds_it_done(bench, tmp_path):
+    count = tmp_path / "count"
+    bench("fig01_sum", f"import time\nwith open({str(count)!r}, 'a') as file:\n    file.write('x')\ntime.sleep(1)", *GOOD)
+    with ThreadPoolExecutor(2) as both:
+        first, second = (both.submit(runs.run, ["fig01"]) for _ in range(2))
+    assert first.result() == second.result() == [runs.read_record("fig01_sum", "smoke")]
+    assert count.read_text() == "x"
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-200])])
+def test_a_result_that_was_deleted_or_broken_off_is_made_again(bench, damage):
+    bench("fig01_sum", *GOOD)
+    runs.run()
+    damage(runs.RUNS / "smoke" / "fig01_sum.ipynb")
+    runs.run()
+    assert runs.numbers_of(runs.read(runs.RUNS / "smoke" / "fig01_sum.ipynb")) == {"total": 10, "bep": 0.5}
+
+
+def test_an_error_beside_the_work_is_that_notebooks_failure(bench):
+    bench("fig01_sum", *GOOD)
+    bench("fig02_sum", *GOOD)
+    (runs.RUNS / "smoke" / "fig01_sum.ipynb").mkdir(parents=True)  # nothing can be written there
+    with pytest.raises(RunFailed) as failed:
+        runs.run()
+    assert list(failed.value.failures) == ["fig01_sum"] and runs.read_record("fig02_sum", "smoke")

@@ -1,0 +1,23 @@
+"""Papermill runs real notebooks with other parameters than those they were committed with."""
+
+import pytest
+
+from rlli_core.book.runner import runs
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("channel", {"severity": 3.0, "samples": 20_000}),
+        ("learn_fading", {"snr_db": 5.0, "bits": 200}),
+        ("learn_actor_critic", {"rounds": 200, "trainings": 2}),
+    ],
+)
+def test_a_notebook_runs_with_other_parameters(name, parameters, tmp_path):
+    (record,) = runs.run([name], parameters=parameters, folder=tmp_path)
+    committed = runs.RunRecord.of(name, runs.read(runs.find(name)))
+    assert {key: record.parameters[key] for key in parameters} == parameters
+    assert record.parameters.keys() == committed.parameters.keys()
+    assert record.numbers.keys() == committed.numbers.keys() and record.numbers != committed.numbers
