@@ -5,6 +5,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from safetensors import safe_open
+
+from rlli_core import files
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG_CACHE_HOME is Linux's")
