@@ -6,6 +6,7 @@ import argparse
 import os
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -34,7 +35,7 @@ def gather(folder: Path, worker: int = 0, workers: int = 1) -> None:
             continue
         server, prompt = made_of[group][0], made_of[group][device]
         made = chain.sweep(server, [prompt], SHARED_STEPS, DEVICE_STEPS, BEPS, [seed], Link(), batch_size=32, progress=False)
-        images = [record.image for record in made.records]
+        images: list[Any] = [record.image for record in made.records]
         images += [chain.generate(prompt, steps, seed) for steps in DEVICE_STEPS]
         scores = agent.scores(images * PERSONAS, [p for p in asked for _ in images], prompt)
         table = np.array([score.value for score in scores]).reshape(PERSONAS, len(images)).T

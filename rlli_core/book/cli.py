@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
 import typer
-from typer import Abort, Argument, Exit, Option
+from typer import Argument, Option
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
@@ -26,6 +26,7 @@ from . import machine
 
 # What is slow to import, each command imports itself, so that help and tab completion answer at once.
 
+INTERRUPTED = 130  # as shells have it; typer makes it of Ctrl-C
 _debug = False
 Profile = Literal["smoke", "full"]
 Algorithm = Literal["g-ddpg", "ddpg", "sb3-ddpg", "td3", "sac"]
@@ -97,7 +98,7 @@ ParameterOption = Annotated[
 JsonOption = Annotated[bool, Option("--json", help="As JSON.")]
 
 
-def leave(status: int) -> None:
+def leave(status: int, **_settings: object) -> None:
     """Exit with the status that a command returned; flushed, so that a reader who left (rlli list | head -1) is noticed here."""
     sys.stdout.flush()
     raise typer.Exit(status)
@@ -119,18 +120,16 @@ def main(given: Sequence[str] | None = None) -> int:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does, its processes with it
     try:
-        return int(group(given, prog_name="rlli", standalone_mode=False) or 0)
+        status = int(group(given, prog_name="rlli", standalone_mode=False) or 0)
+        if status == INTERRUPTED:
+            print("rlli: interrupted; what was done is kept", file=sys.stderr)
+        return status
     except TyperException as wrong:  # an option that is not known, or not one of its values
-        print(f"rlli: {wrong.format_message()}", file=sys.stderr)
+        context = getattr(wrong, "ctx", None)
+        print(*([context.get_usage()] if context else []), f"rlli: {wrong.format_message()}", sep="\n", file=sys.stderr)
         return wrong.exit_code
-    except Exit as leaving:
-        return leaving.exit_code
-    except (Abort, KeyboardInterrupt):
-        print("rlli: interrupted; what was done is kept", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader has left, as in rlli list | head -1
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        return 1
+    except SystemExit as leaving:  # the reader has left, as in rlli list | head -1
+        return int(leaving.code or 0)
     except RlliError as error:
         print(f"rlli: {error}", file=sys.stderr)
         return 2 if isinstance(error, InvalidArgument) else 1

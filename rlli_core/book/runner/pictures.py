@@ -1,6 +1,6 @@
 """Makes the pictures in an executed notebook a third to a sixth in size, and says whether two pictures are the same.
 
-Every PNG becomes one with a palette, at its own size. A drawing keeps its lines and letters: its most frequent colours stay as
+Every PNG becomes one with a palette, at its own size, photographs no wider than `WIDEST`. A drawing keeps its lines and letters: its most frequent colours stay as
 they are, and if it has no more than the palette can hold, all of them. Between the colours of a photograph a pattern of dots
 mixes, so that gradients show no bands.
 """
@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.spatial import KDTree
 
 PNG = "image/png"
+WIDEST = 1200  # pixels of a photograph, on pages that show 760
 COLOURS = 256  # as many as a palette of a PNG can hold
 _CODE = np.array([1 << 16, 1 << 8, 1], np.uint32)  # a colour in one number
 _ROUNDS = 8  # of k-means
@@ -48,6 +49,10 @@ def encoded(png: bytes) -> bytes:
     elif counts[counts > 0.005 * counts.sum()].sum() > counts.sum() / 2:  # a drawing: most of it is paper and a few inks
         palette = _palette(rgb, colours, counts, 0.0003)
         shown = (palette.astype(np.uint32) @ _CODE)[KDTree(palette).query(colours)[1]][where]
+    elif rgb.width > WIDEST:
+        smaller, buffer = rgb.resize((WIDEST, round(rgb.height * WIDEST / rgb.width)), Image.Resampling.LANCZOS), io.BytesIO()
+        smaller.save(buffer, "png")
+        return encoded(buffer.getvalue())
     else:
         palette = _palette(rgb, colours, counts, 0.005)
         shown = (palette.astype(np.uint32) @ _CODE)[_mixed(colours, palette, where, (rgb.height, rgb.width))]

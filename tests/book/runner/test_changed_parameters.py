@@ -10,7 +10,7 @@ pytestmark = pytest.mark.kernel
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("channel", {"severity": 3.0, "samples": 20_000}),
+        ("learn_diffusion", {"seed": 5}),
         ("learn_fading", {"snr_db": 5.0, "bits": 200}),
         ("learn_actor_critic", {"rounds": 200, "trainings": 2}),
     ],
