@@ -31,6 +31,11 @@ def text(data):
 @pytest.fixture(scope="module")
 def drawing():
     """Lines and letters as matplotlib draws them, thousands of colours at their edges."""
+    with plt.style.context("default"):  # other tests set a look of their own
+        return _drawn()
+
+
+def _drawn():
     figure, axes = plt.subplots(figsize=(6, 4), dpi=130)
     x = np.linspace(0, 9, 200)
     for k, colour in enumerate(("#0173b2", "#de8f05", "#029e73")):
