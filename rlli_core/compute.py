@@ -59,6 +59,8 @@ def keep_memory() -> None:
 def choose_device(device: str | torch.device) -> torch.device:
     """Return the device of that name; "auto" is CUDA where there is one, else the CPU."""
     allowed = "'auto' or a torch device that this machine has"
+    if not isinstance(device, (str, torch.device)):
+        raise InvalidArgument("device", device, allowed)
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -72,7 +74,7 @@ def choose_device(device: str | torch.device) -> torch.device:
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """Return the precision of that name; "auto" is fp16 on CUDA and fp32 elsewhere."""
     names = ["auto", "fp32", "fp16", "bf16"] if device.type != "cpu" else ["auto", "fp32", "bf16"]
-    if dtype not in names:
+    if not isinstance(dtype, str) or dtype not in names:
         raise InvalidArgument("dtype", dtype, f"one of {names} on {device.type}")
     return DTYPES[("fp16" if device.type == "cuda" else "fp32") if dtype == "auto" else dtype]
 

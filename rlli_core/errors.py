@@ -5,9 +5,11 @@ Each message says what was wrong, the value received, and what is allowed.
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+T = TypeVar("T")
 LONGEST_SHOWN = 120  # characters of a refused value
 
 
@@ -93,6 +95,43 @@ MAX_SEED = 2**63 - 1  # what torch takes
 def check_seed(name: str, value: object) -> int:
     """Return a seed that torch takes, 0 or more, or raise `InvalidArgument`."""
     return check_integer(name, value, 0, MAX_SEED)
+
+
+def check_type(name: str, value: object, kind: type[T] | tuple[type[T], ...], allowed: str) -> T:
+    """Return `value` if it is of that type, or raise `InvalidArgument`."""
+    if not isinstance(value, kind):
+        raise InvalidArgument(name, value, allowed)
+    return value
+
+
+def check_choice(name: str, value: object, options: Iterable[str]) -> str:
+    """Return `value` if it is one of some words, or raise `InvalidArgument`."""
+    if not isinstance(value, str) or value not in options:
+        raise InvalidArgument(name, value, f"one of {', '.join(options)}")
+    return value
+
+
+def check_text(name: str, value: object) -> str:
+    """Return `value` if it is a string that UTF-8 can hold (no lone half of a surrogate pair), or raise `InvalidArgument`."""
+    if not isinstance(value, str) or value.encode("utf-8", "ignore").decode() != value:
+        raise InvalidArgument(name, value, "a string")
+    return value
+
+
+def check_list(name: str, values: object, least: int = 1) -> list:
+    """Return a list, tuple or range of at least so many entries as a list, or raise `InvalidArgument`."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or len(values) < least:
+        raise InvalidArgument(
+            name, values, "a list" + (f" of at least {least} entr{'y' if least == 1 else 'ies'}" if least else "")
+        )
+    return list(values)
+
+
+def check_able(name: str, value: T, method: str, allowed: str) -> T:
+    """Return `value` if it can do what is asked of it, has that method, or raise `InvalidArgument`."""
+    if isinstance(value, type) or not callable(getattr(value, method, None)):
+        raise InvalidArgument(name, value, allowed)
+    return value
 
 
 def check_integer(name: str, value: object, low: int, high: int | None = None) -> int:

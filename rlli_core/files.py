@@ -40,6 +40,20 @@ def model_folder(name: str) -> Path:
     return folder
 
 
+def folder_of(name: str | Path) -> Path:
+    """The folder that a model's name may be: a path, with the home of `~`; a name that cannot be one is of no folder.
+
+    Raises:
+        ModelNotFound: no operating system has such a path.
+    """
+    try:
+        folder = Path(name).expanduser()
+        folder.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelNotFound(f"{str(name)[:80]!r} is neither a folder nor a hub id: {error}") from error
+    return folder
+
+
 _SAYS_SOMETHING = ("model_index.json", "config.json", "scheduler_config.json", "tokenizer.json", "vocab.json")
 
 

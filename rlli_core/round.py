@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from .errors import InvalidArgument, check_integer
+from .errors import InvalidArgument, check_able, check_integer, check_list, check_seed, check_type
 from .records import Handoff, SplitPlan
 
 if TYPE_CHECKING:
@@ -107,9 +107,16 @@ def serve(
         kind, levels = "power_w", powers_w
     else:
         raise InvalidArgument("powers_w, beps", (powers_w, beps), "given one at a time: exactly one of the two")
-    seed, batch_size = check_integer("seed", seed, 0), check_integer("batch_size", batch_size, 1)
-    seeds = [seed + k for k in range(len(links))] if flip_seeds is None else list(flip_seeds)
-    gains = [None] * len(links) if gains is None else list(gains)
+    seed, batch_size = check_seed("seed", seed), check_integer("batch_size", batch_size, 1)
+    check_able("chain", chain, "device_denoises", "a SplitDiffusion")
+    if agent is not None:
+        check_able("agent", agent, "scores", "a PersonaAgent or None")
+        personas = check_list("personas", personas)
+    check_type("plan", plan, SplitPlan, "a SplitPlan")
+    links = [check_able("links[...]", link, "transmit", "a Link") for link in check_list("links", links)]
+    device_prompts, levels = check_list("device_prompts", device_prompts), check_list(kind, levels)
+    seeds = [seed + k for k in range(len(links))] if flip_seeds is None else check_list("flip_seeds", flip_seeds)
+    gains = [None] * len(links) if gains is None else check_list("gains", gains)
     steps = plan.steps_per_device
     counts = set(map(len, (links, device_prompts, steps, levels, seeds, gains, *([] if agent is None else [personas]))))
     if len(counts) != 1:

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_integer, check_type
 from .service import QoESource, Service
 from .setting import ServiceConfig
 from .states import States
@@ -40,9 +40,13 @@ class ServiceEnv(gymnasium.Env):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Draw the next user group; `options={"state": states}` sets one instead, `States` of a batch of one."""
+        if seed is not None:
+            check_integer("seed", seed, 0)
+        if options is not None and (not isinstance(options, dict) or not set(options) <= {"state"}):
+            raise InvalidArgument("options", options, 'None or {"state": states}')
         super().reset(seed=seed)
         given = (options or {}).get("state")
-        if given is not None and len(given.prompts) != 1:
+        if given is not None and len(check_type("state", given, States, "`States`").prompts) != 1:
             raise InvalidArgument("state", len(given.prompts), "a batch of one state")
         self.state = self.service.draw(self.np_random, 1) if given is None else self.service.check(given)
         return self.service.observe(self.state)[0], {}
@@ -51,9 +55,13 @@ class ServiceEnv(gymnasium.Env):
         """Serve the group; the episode is over."""
         if self.state is None:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
-        action = np.asarray(action)
-        if action.shape != self.action_space.shape or not np.isfinite(action).all():
-            raise InvalidArgument("action", action.shape, f"{self.config.action_size} finite numbers in [-1, 1]")
+        wanted = f"{self.config.action_size} finite numbers in [-1, 1]"
+        try:
+            action = np.asarray(action)
+        except (ValueError, TypeError, RuntimeError) as error:  # lists of unequal length, what cannot be an array
+            raise InvalidArgument("action", type(action).__name__, wanted) from error
+        if action.shape != self.action_space.shape or action.dtype.kind not in "iuf" or not np.isfinite(action).all():
+            raise InvalidArgument("action", action.shape, wanted)
         allocation = self.service.decode(np.clip(action, -1, 1)[None])
         made = self.service.outcome(self.state, allocation)
         info = {

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from ..errors import InvalidArgument, check_number
+from ..errors import InvalidArgument, check_number, check_type
 from .environment import ServiceEnv
 from .service import Service
 from .states import Allocation, States
@@ -39,9 +39,8 @@ def optimum(env: ServiceEnv | Service, state: States, power_step_w: float = POWE
     Raises:
         InvalidArgument: a step not above 0, states that do not fit the environment, or a budget below one server step.
     """
-    service = env if isinstance(env, Service) else env.service
+    service = _checked(env.service if isinstance(env, ServiceEnv) else env, state)
     check_number("power_step_w", power_step_w, 0.0, open_low=True)
-    service.check(state)
     parts = [_search(service, state[i : i + 32], power_step_w) for i in range(0, len(state.prompts), 32)]
     return Allocation(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))
 
@@ -116,15 +115,22 @@ def _share_out(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.nd
     return total, choice
 
 
+def _checked(service: Service, states: States) -> Service:
+    """Return the service, or raise `InvalidArgument` unless it is one and the states fit it."""
+    check_type("service", service, Service, "a Service, or its ServiceEnv for `optimum`").check(states)
+    return service
+
+
 def random(service: Service, states: States, rng: np.random.Generator) -> Allocation:
     """Uniform actions, cut to the budgets."""
+    _checked(service, states)
     actions = rng.uniform(-1, 1, (len(states.prompts), service.config.action_size))
     return service.within_budget(states, service.decode(actions))
 
 
 def equal_split(service: Service, states: States) -> Allocation:
     """Half of the server's energy for its steps, as far as it has any, the rest as equal powers; all steps of a device."""
-    c, (count, users) = service.config, states.prompts.shape
+    c, (count, users) = _checked(service, states).config, states.prompts.shape
     shared = np.clip((c.server_budget / 2 / states.server_step_energy).astype(int), 1, c.max_shared_steps)
     power = np.maximum(0, c.server_budget - states.server_step_energy * shared) / c.power_weight / users
     full = Allocation(shared, np.full((count, users), c.max_device_steps), np.repeat(power[:, None], users, 1))
@@ -136,7 +142,8 @@ def greedy(service: Service, states: States, step_w: float = 5.0) -> Allocation:
 
     A quantum is `step_w` watts for one user; a server step costs what it costs. The best gain for its energy is taken.
     """
-    c, (count, users) = service.config, states.prompts.shape
+    check_number("step_w", step_w, 0.0, open_low=True)
+    c, (count, users) = _checked(service, states).config, states.prompts.shape
     device = service.affordable_steps(states)
     shared, power = np.ones(count, int), np.zeros((count, users))
     cost = np.concatenate([states.server_step_energy[:, None], np.full((count, users), c.power_weight * step_w)], 1)
@@ -160,6 +167,7 @@ def greedy(service: Service, states: States, step_w: float = 5.0) -> Allocation:
 
 def no_sharing(service: Service, states: States) -> Allocation:
     """Every device for itself: t0 = 0, nothing sent, all steps that its budget pays for."""
+    _checked(service, states)
     shape = states.prompts.shape
     return Allocation(np.zeros(shape[0], int), service.affordable_steps(states), np.zeros(shape))
 

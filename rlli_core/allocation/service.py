@@ -7,12 +7,13 @@ from typing import Protocol
 
 import numpy as np
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_choice, check_integer, check_list, check_number, check_type
 from ..qoe.persona import Persona
 from .reward import outcome
 from .setting import Range, ServiceConfig
 from .states import Allocation, Outcome, States
 
+MOST_STATES = 10**6  # groups drawn at once
 GAIN_DB = (-40.0, 30.0)  # channel gains are observed within these limits
 
 
@@ -59,7 +60,8 @@ class Service:
 
     def draw(self, rng: np.random.Generator, count: int) -> States:
         """Draw `count` user groups: prompts that can share steps, people, energies and channel gains."""
-        c = self.config
+        c, count = self.config, check_integer("count", count, 1, MOST_STATES)
+        check_type("rng", rng, np.random.Generator, "a numpy.random.Generator")
         groups = [self.source.groups[g] for g in rng.integers(len(self.source.groups), size=count)]
         prompts = np.array([[g[0], *rng.choice(g[1:] or g, c.users - 1)] for g in groups])
         seed = int(rng.integers(2**31))
@@ -78,9 +80,9 @@ class Service:
         Raises:
             InvalidArgument: a prompt that the QoE source does not have, or not as many of each as there are users.
         """
-        for prompt in prompts:
-            if prompt not in self.source.prompts:
-                raise InvalidArgument("prompts", prompt, f"among {', '.join(self.source.prompts)}")
+        prompts = [check_choice("prompts", prompt, self.source.prompts) for prompt in check_list("prompts", prompts)]
+        personas = [check_type("personas", persona, Persona, "a Persona each") for persona in check_list("personas", personas)]
+        gains = [check_number("gains", gain, 0.0) for gain in check_list("gains", gains)]
         c = self.config
         return self.check(
             States(
@@ -95,6 +97,7 @@ class Service:
 
     def check(self, states: States) -> States:
         """Return states as they are, or raise `InvalidArgument` where one cannot be."""
+        check_type("state", states, States, "`States`, as `draw` and `state` make them")
         c, shape = self.config, (len(states.prompts), self.config.users)
         allowed = {
             "prompts": (shape, 0, len(self.source.prompts) - 1),

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..channel import Link
-from ..errors import InvalidArgument, check_integer, check_number
+from ..errors import InvalidArgument, check_choice, check_integer, check_number
 
 PENALTIES = ("corrected", "literal")
 Range = float | tuple[float, float]
+
+
+MOST_STEPS = 1000  # of a schedule; an action has an entry for each
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,11 @@ class ServiceConfig:
             raise InvalidArgument("penalties", self.penalties, "three numbers, lambda_1 to lambda_3")
         for i, weight in enumerate(self.penalties):
             check_number(f"penalties[{i}]", weight, 0.0)
-        if self.penalty not in PENALTIES:
-            raise InvalidArgument("penalty", self.penalty, f"one of {', '.join(PENALTIES)}")
+        check_choice("penalty", self.penalty, PENALTIES)
         if not isinstance(self.link, Link):
             raise InvalidArgument("link", self.link, "a Link")
+        if self.device_budget / np.min(self.device_step_energy) > MOST_STEPS or self.max_shared_steps > MOST_STEPS:
+            raise InvalidArgument("device_budget", self.device_budget, f"at most {MOST_STEPS} steps, and so max_shared_steps")
         if self.max_device_steps < 1:
             raise InvalidArgument("device_budget", self.device_budget, "enough for one step of device_step_energy")
 
@@ -86,9 +90,10 @@ class ServiceConfig:
 
 def _check_range(name: str, value: Range, low: float, high: float = float("inf"), **open_ends: bool) -> None:
     if isinstance(value, (tuple, list)):
-        if len(value) != 2 or not value[0] <= value[1]:
+        if len(value) != 2:
             raise InvalidArgument(name, value, "a number, or a pair (low, high)")
-        for one in value:
-            check_number(name, one, low, high, **open_ends)
+        least, most = (check_number(name, one, low, high, **open_ends) for one in value)
+        if least > most:
+            raise InvalidArgument(name, value, "a number, or a pair (low, high)")
     else:
         check_number(name, value, low, high, **open_ends)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..errors import CorruptPacket, InvalidArgument, check_integer, check_number
+from ..errors import CorruptPacket, InvalidArgument, check_choice, check_integer, check_number, check_type
 from ..records import SplitPlan
 
 BITS = (4, 6, 8, 16)
@@ -86,6 +86,8 @@ def encode(latent: torch.Tensor, plan: SplitPlan | None = None, *, bits: int = 8
     24
     """
     check_format(bits, number_format)
+    if plan is not None:
+        check_type("plan", plan, SplitPlan, "a SplitPlan or None")
     values = _check_latent(latent)
     low, high = float(values.min()), float(values.max())
     if number_format == "uniform":
@@ -102,6 +104,7 @@ def decode(packet: Packet) -> torch.Tensor:
     Raises:
         CorruptPacket: the header fails its checksum, or the payload's length does not fit it.
     """
+    check_type("packet", packet, Packet, "a Packet, as `encode` makes it")
     header = read_header(packet.header)
     if len(packet.payload) != header.payload_bytes:
         raise CorruptPacket(f"payload has {len(packet.payload)} bytes, its header says {header.payload_bytes}")
@@ -124,6 +127,7 @@ def flip_bits(payload: bytes, bep: float, seed: int) -> bytes:
     Returns:
         Bytes received, as many as were sent.
     """
+    check_type("payload", payload, (bytes, bytearray), "bytes")
     bep = check_number("bep", bep, 0.0, 0.5)
     rng = np.random.default_rng((check_integer("seed", seed, 0), FLIP_STREAM))
     received = np.frombuffer(payload, np.uint8).copy()
@@ -143,6 +147,7 @@ def read_header(header: bytes) -> Header:
     Raises:
         CorruptPacket: the checksum does not match, or the bytes are no header of this codec.
     """
+    check_type("header", header, (bytes, bytearray), "bytes")
     body, checksum = header[:-4], header[-4:]
     if zlib.crc32(body) != int.from_bytes(checksum, "little"):
         raise CorruptPacket("header fails its checksum")
@@ -161,8 +166,7 @@ def check_format(bits: int, number_format: str) -> None:
     """Raise `InvalidArgument` unless the codec has this width and number format."""
     if not isinstance(bits, numbers.Integral) or bits not in BITS:
         raise InvalidArgument("bits", bits, f"one of {', '.join(map(str, BITS))}")
-    if number_format not in NUMBER_FORMATS:
-        raise InvalidArgument("number_format", number_format, f"one of {', '.join(NUMBER_FORMATS)}")
+    check_choice("number_format", number_format, NUMBER_FORMATS)
 
 
 def _check_latent(latent: torch.Tensor) -> torch.Tensor:

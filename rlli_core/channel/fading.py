@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from scipy import special, stats
 
 from ..errors import check_integer, check_number
 
+MOST_SAMPLES = 10**8  # 0.8 GB
 _STREAM = zlib.crc32(b"channel.fading")  # keeps these draws apart from other stages given the same seed
 
 # Quadrature in y = ln g. The integrands are analytic for |Im y| < pi/2, where the trapezoid rule with step h errs by
@@ -61,8 +63,10 @@ class FisherSnedecorF:
 
     def sample(self, size: int | tuple[int, ...], seed: int) -> np.ndarray:
         """Draw independent power gains: float64 array of shape `size`; the same seed gives the same gains."""
-        for length in size if isinstance(size, tuple) else (size,):
-            check_integer("size", length, 0)
+        lengths = size if isinstance(size, tuple) else (size,)
+        for length in lengths:
+            check_integer("size", length, 0, MOST_SAMPLES)
+        check_integer("size", math.prod(lengths), 0, MOST_SAMPLES)
         rng = np.random.default_rng((check_integer("seed", seed, 0), _STREAM))
         return self.scale * rng.f(2 * self.severity, 2 * self.shadowing, size)
 

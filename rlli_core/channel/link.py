@@ -19,8 +19,8 @@ _SNR_SEARCH_DB = (-200.0, 600.0)  # wide enough for BEPs from 1e-12 to 0.499 in 
 
 
 def dbw_to_w(power_dbw: float | np.ndarray) -> float | np.ndarray:
-    """Decibels above one watt, at least -300, to watts, elementwise: 18 dBW is 63.1 W."""
-    return 10.0 ** (check_array("power_dbw", power_dbw, low=-300.0)[()] / 10)
+    """Decibels above one watt, from -300 to 300, to watts, elementwise: 18 dBW is 63.1 W."""
+    return 10.0 ** (check_array("power_dbw", power_dbw, low=-300.0, high=300.0)[()] / 10)
 
 
 def w_to_dbw(power_w: float | np.ndarray) -> float | np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_choice
 from .fading import FisherSnedecorF
 
 # BEP against Eb/N0: Proakis & Salehi, Digital Communications (5th ed.), ch. 4. QPSK with Gray labels is two BPSK
@@ -67,14 +67,15 @@ def average_bep(modulation: str, fading: FisherSnedecorF, mean_snr: float | np.n
 
 def check_modulation(modulation: str) -> str:
     """Return `modulation`, or raise `InvalidArgument` when it has no BEP here."""
-    if modulation not in MODULATIONS:
-        raise InvalidArgument("modulation", modulation, f"one of {', '.join(MODULATIONS)}")
-    return modulation
+    return check_choice("modulation", modulation, MODULATIONS)
 
 
-def check_array(name: str, value: float | np.ndarray, low: float = 0.0) -> np.ndarray:
-    """Return `value` as float64, or raise `InvalidArgument` unless every entry is finite and at least `low`."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "iuf" or not (np.isfinite(array) & (array >= low)).all():
-        raise InvalidArgument(name, value, f"a number or an array of numbers, finite and at least {low:g}")
+def check_array(name: str, value: float | np.ndarray, low: float = 0.0, high: float = 1e30) -> np.ndarray:
+    """Return `value` as float64, or raise `InvalidArgument` unless every entry is within [low, high]."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError):  # lists of unequal length, what cannot be an array
+        array = np.empty(0, object)
+    if array.dtype.kind not in "iuf" or not ((array >= low) & (array <= high)).all():
+        raise InvalidArgument(name, value, f"a number or an array of numbers within [{low:g}, {high:g}]")
     return array.astype(np.float64)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from diffusers import DDIMScheduler
 
 from .. import errors
@@ -14,16 +12,12 @@ from .schedule import handoff_timestep
 
 def check_prompt(prompt: object, name: str = "prompt") -> str:
     """Return `prompt` if it is a string; the empty one is allowed and means no condition."""
-    if not isinstance(prompt, str):
-        raise InvalidArgument(name, prompt, "a string")
-    return prompt
+    return errors.check_text(name, prompt)
 
 
 def check_list(name: str, values: object) -> list:
     """Return a non-empty list or tuple (or range) as a list."""
-    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-        raise InvalidArgument(name, values, "a list of at least one entry")
-    return list(values)
+    return errors.check_list(name, values)
 
 
 def check_prompts(prompts: object, name: str = "prompts") -> list[str]:
@@ -43,9 +37,7 @@ def check_seeds(seeds: object) -> list[int]:
 
 def check_output(output_type: object) -> str:
     """Return "pil" or "latent"."""
-    if output_type not in ("pil", "latent"):
-        raise InvalidArgument("output_type", output_type, "'pil' or 'latent'")
-    return output_type
+    return errors.check_choice("output_type", output_type, ("pil", "latent"))
 
 
 def check_plan(plan: object) -> SplitPlan:

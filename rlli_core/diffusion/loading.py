@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline
 
 from ..compute import first_variant, quiet
 from ..errors import InvalidArgument, ModelNotFound, UnsupportedPipeline, first_line
-from ..files import check_model_folder, model_folder
+from ..files import check_model_folder, folder_of, model_folder
 
 EMBEDDED = "embedded"
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # parts of a pipeline that no call here needs
@@ -23,9 +23,9 @@ def load_pipeline(name: str) -> DiffusionPipeline:
     Raises:
         ModelNotFound: no such folder, a part of it missing, or a hub id that is neither cached nor reachable.
     """
-    if not isinstance(name, (str, Path)) or not str(name):
+    if not isinstance(name, (str, Path)) or not str(name).strip():
         raise InvalidArgument("name", name, "'embedded', a folder or a hub id")
-    folder = model_folder("embedded-sd") if name == EMBEDDED else Path(name).expanduser()
+    folder = model_folder("embedded-sd") if name == EMBEDDED else folder_of(name)
     local = folder.is_dir()
     if local:
         check_model_folder(folder)

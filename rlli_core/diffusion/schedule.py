@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler
 
-from ..errors import InvalidArgument, UnsupportedPipeline, check_integer
+from ..errors import InvalidArgument, UnsupportedPipeline, check_choice, check_integer
 from ..records import SplitPlan
 
 Step = tuple[int, int]
@@ -36,8 +36,7 @@ def memoryless(scheduler: Any, choice: str = "pipeline") -> DDIMScheduler:
         UnsupportedPipeline: the scheduler keeps history or adds noise of its own, thresholds pixels, or asks the
             denoiser for the noise of a latent that is nothing but noise.
     """
-    if choice not in ("pipeline", "ddim"):
-        raise InvalidArgument("scheduler", choice, "'pipeline' or 'ddim'")
+    check_choice("scheduler", choice, ("pipeline", "ddim"))
     if choice == "ddim":
         # Latents are not bounded by 1, so the clipping that DDIM takes by default must be off.
         scheduler = DDIMScheduler.from_config(scheduler.config, clip_sample=False, thresholding=False)

@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 
 from ..compute import choose_device, choose_dtype
-from ..errors import InvalidArgument, check_integer, check_number
+from ..errors import InvalidArgument, check_able, check_integer, check_number, check_type
 from ..records import Handoff, SplitPlan
 from .checks import check_handoff, check_list, check_output, check_plan, check_prompt, check_prompts, check_seed, check_seeds
 from .denoiser import Denoiser
@@ -244,6 +244,8 @@ class SplitDiffusion:
     ) -> torch.Tensor:
         """Return the `path` of every seed, shape (S, steps + 1, C, h, w), computed `batch_size` at a time."""
         prompt, seeds, walk = check_prompt(prompt), check_seeds(seeds), grid_steps(self.scheduler, steps)
+        if switch is not None and (not isinstance(switch, (tuple, list)) or len(switch) != 2):
+            raise InvalidArgument("switch", switch, "a step and a prompt, or None")
         at, other = (steps, prompt) if switch is None else switch
         check_integer("switch[0]", at, 0, steps)
         towards = [prompt] * at + [check_prompt(other, "switch[1]")] * (steps - at)
@@ -265,6 +267,8 @@ class SplitDiffusion:
         shape = self.denoiser.latent_shape[1:]
         if not isinstance(latents, torch.Tensor) or latents.ndim != 4 or tuple(latents.shape[1:]) != shape:
             raise InvalidArgument("latents", getattr(latents, "shape", type(latents)), f"a tensor of shape (B, *{shape})")
+        if not latents.is_floating_point():
+            raise InvalidArgument("latents", latents.dtype, "floating-point numbers")
         if not latents.isfinite().all():
             raise InvalidArgument("latents", "values that are not finite", "finite everywhere")
         with self.denoiser.computing():
@@ -307,6 +311,9 @@ class SplitDiffusion:
             InvalidArgument: as the single calls; or no link where one is needed.
         """
         server_prompt = check_prompt(server_prompt, "server_prompt")
+        if link is not None:
+            check_able("link", link, "transmit", "a Link or None")
+        check_type("progress", progress, bool, "True or False")
         grid = product(
             check_prompts(device_prompts, "device_prompts"),
             check_list("shared_steps", shared_steps),

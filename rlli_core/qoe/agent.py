@@ -16,8 +16,18 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..compute import choose_device, choose_dtype, fingerprint, first_variant, keep_memory, quiet
-from ..errors import InvalidArgument, ModelNotFound, UnreadableScore, UnsupportedModel, check_integer, check_seed, first_line
-from ..files import check_model_folder, model_folder
+from ..errors import (
+    InvalidArgument,
+    ModelNotFound,
+    UnreadableScore,
+    UnsupportedModel,
+    check_integer,
+    check_list,
+    check_seed,
+    check_text,
+    first_line,
+)
+from ..files import check_model_folder, folder_of, model_folder
 from .conversation import PROMPTS, Conversation
 from .persona import Persona
 from .pictures import as_seen
@@ -122,7 +132,7 @@ class PersonaAgent:
         if not isinstance(name, (str, Path)) or not str(name):
             raise InvalidArgument("name", name, "'embedded', a folder or a hub id")
         precision = choose_dtype(dtype, choose_device(device))
-        folder = model_folder("persona-agent") if name == "embedded" else Path(name).expanduser()
+        folder = model_folder("persona-agent") if name == "embedded" else folder_of(name)
         source = folder if folder.is_dir() else str(name)
         if folder.is_dir():
             check_model_folder(folder)
@@ -161,10 +171,13 @@ class PersonaAgent:
         seeds: Sequence[int] | None = None,
     ) -> list[Score]:
         """Return one score an image; a single persona or prompt serves all images. Equal requests are computed once."""
-        images, count = list(images), len(images)
-        personas = [personas] * count if isinstance(personas, Persona) else list(personas)
-        prompts = [prompts] * count if isinstance(prompts, str) else list(prompts)
-        wanted: list[int | None] = [None] * count if seeds is None else [check_seed("seed", seed) for seed in seeds]
+        images = check_list("images", images, 0)
+        count = len(images)
+        personas = [personas] * count if isinstance(personas, Persona) else check_list("personas", personas, 0)
+        prompts = [prompts] * count if isinstance(prompts, str) else check_list("prompts", prompts, 0)
+        wanted: list[int | None] = [None] * count
+        if seeds is not None:
+            wanted = [check_seed("seed", seed) for seed in check_list("seeds", seeds, 0)]
         if {len(personas), len(prompts), len(wanted)} != {count}:
             raise InvalidArgument("images", count, "as many as the personas, prompts and seeds")
         shown = {id(image): as_seen(image) for image in images}  # each once, also where many people rate it
@@ -184,7 +197,7 @@ class PersonaAgent:
         """Return one description an image: the likeliest word after word, the same every time."""
         text = self.processor.apply_chat_template(self.conversation.description(), add_generation_prompt=True, tokenize=False)
         told = []
-        for some in _batches([as_seen(image) for image in images], self.batch_size):
+        for some in _batches([as_seen(image) for image in check_list("images", images, 0)], self.batch_size):
             inputs = self.processor(
                 images=[[image] for image in some], text=[text] * len(some), padding=True, padding_side="left",
                 return_tensors="pt", add_special_tokens=self._adds_special_tokens,
@@ -318,9 +331,7 @@ class PersonaAgent:
 def _request(image: Image.Image, persona: Persona, prompt: str) -> _Request:
     if not isinstance(persona, Persona):
         raise InvalidArgument("persona", persona, "a Persona")
-    if not isinstance(prompt, str):
-        raise InvalidArgument("prompt", prompt, "a string")
-    return _Request(image, persona, prompt)
+    return _Request(image, persona, check_text("prompt", prompt))
 
 
 def _batches(items: Sequence, size: int) -> Iterator[Sequence]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ..errors import InvalidArgument, first_line
+from ..errors import InvalidArgument, check_type, first_line
 from .persona import TRAITS, Persona
 from .pictures import as_seen
 
@@ -31,8 +31,12 @@ def read_favourites(folder: str | Path) -> dict[str, tuple[Persona, list[Image.I
         InvalidArgument: no such folder or file, a column or a person's pictures missing, a person twice, traits out of range, a file
             that is no table or no picture.
     """
-    table = Path(folder) / "traits.csv"
-    if not table.is_file():
+    table = Path(check_type("folder", folder, (str, Path), "a folder with traits.csv")) / "traits.csv"
+    try:
+        there = table.is_file()
+    except (OSError, ValueError):  # no operating system has such a path
+        there = False
+    if not there:
         raise InvalidArgument("folder", str(folder), "a folder with traits.csv and a folder of pictures for each person")
     try:
         rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8")  # "NA" is a name as good as any

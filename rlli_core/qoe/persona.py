@@ -40,7 +40,10 @@ class Persona:
     @classmethod
     def of(cls, vector: object) -> Persona:
         """Return the persona of five numbers in the paper's order O, C, E, A, N."""
-        values = list(vector) if hasattr(vector, "__iter__") and not isinstance(vector, (str, dict)) else None
+        try:
+            values = list(vector) if hasattr(vector, "__iter__") and not isinstance(vector, (str, dict)) else None
+        except TypeError:  # an array without a dimension
+            values = None
         if values is None or len(values) != len(TRAITS):
             raise InvalidArgument("vector", vector, "five numbers in the order " + ", ".join(TRAITS))
         return cls(*(float(v) if hasattr(v, "dtype") else v for v in values))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import nbformat
 
-from ...errors import InvalidArgument
+from ...errors import InvalidArgument, check_text
 
 NUMBERS = "application/vnd.rlli.numbers+json"
 
@@ -63,13 +63,18 @@ def say(text: str, **values: float | str) -> None:
     """
     from IPython.display import display
 
+    check_text("text", text)
     fields = {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
     for name in sorted(fields ^ set(values)):
         raise InvalidArgument(name, values.get(name), "both a field of the text and the name of a value")
     for name, value in values.items():
         if not isinstance(value, str) and not (isinstance(value, numeric.Real) and math.isfinite(value)):
             raise InvalidArgument(name, value, "a finite number or a word")
-    display(_Prose(text.format(**values)))
+    try:
+        told = text.format(**values)
+    except ValueError as error:
+        raise InvalidArgument("text", text, f"with formats that fit its values ({error})") from error
+    display(_Prose(told))
 
 
 def intervals(**samples: Iterable[float]) -> dict[str, float]:
@@ -91,7 +96,12 @@ def intervals(**samples: Iterable[float]) -> dict[str, float]:
 
     found: dict[str, float] = {}
     for name, sample in samples.items():
-        values = [float(value) for value in sample]
+        try:
+            values = [float(value) for value in sample]
+        except (TypeError, ValueError) as error:
+            raise InvalidArgument(name, sample, "two numbers or more") from error
+        if not all(map(math.isfinite, values)):
+            raise InvalidArgument(name, values, "finite numbers")
         if len(values) < 2:
             raise InvalidArgument(name, values, "two values or more: one has no spread")
         mean = math.fsum(values) / len(values)
