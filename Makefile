@@ -28,7 +28,7 @@ book: $(READY)
 
 # Everything. nbval runs every committed notebook again; only cells tagged nbval-check-output must print the same. A process a
 # core, each on one thread: several on all cores each crawl.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 test: $(READY)
 	$(PYTEST) notebooks rlli_core tests --nbval-lax --nbval-current-env --nbval-cell-timeout 300
 

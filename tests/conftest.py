@@ -96,12 +96,10 @@ def chain(tiny_pipeline: Callable[..., StableDiffusionPipeline]) -> SplitDiffusi
     return SplitDiffusion(tiny_pipeline(), device="cpu")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what drives a browser or a notebook's kernel, and keep together what shares costly fixtures: a file, all browser tests."""
+    """Mark what drives a browser, or a notebook's kernel."""
     for item in items:
         if {"browser", "exported"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("browser")
         if item.path.suffix == ".ipynb":
             item.add_marker("kernel")
-        item.add_marker(pytest.mark.xdist_group("browser" if item.get_closest_marker("browser") else str(item.path)))
