@@ -17,7 +17,7 @@ class RlliError(Exception):
     """Base class of every error this package raises on purpose."""
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value on one short line, whatever it is."""
     try:
         text = " ".join(repr(value).split())
@@ -32,7 +32,7 @@ class InvalidArgument(RlliError, ValueError):
 
     def __init__(self, name: str, value: object, allowed: str):
         self.name, self.value, self.allowed = name, value, allowed
-        super().__init__(f"{name}={_shown(value)} is not allowed: {name} must be {allowed}")
+        super().__init__(f"{name}={shown(value)} is not allowed: {name} must be {allowed}")
 
 
 class ModelNotFound(RlliError, OSError):
@@ -86,7 +86,8 @@ class LedgerError(RlliError, ValueError):
 
 def first_line(error: BaseException) -> str:
     """What an error says, on one line; its type where it says nothing."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return line if len(line) <= 4 * LONGEST_SHOWN else f"{line[: 4 * LONGEST_SHOWN]}..."
 
 
 MAX_SEED = 2**63 - 1  # what torch takes
@@ -129,7 +130,7 @@ def check_list(name: str, values: object, least: int = 1) -> list:
 
 def check_able(name: str, value: T, method: str, allowed: str) -> T:
     """Return `value` if it can do what is asked of it, has that method, or raise `InvalidArgument`."""
-    if isinstance(value, type) or not callable(getattr(value, method, None)):
+    if not callable(getattr(value, method, None)):
         raise InvalidArgument(name, value, allowed)
     return value
 

@@ -16,7 +16,7 @@ from typing import Any
 from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 
-from .errors import ModelNotFound
+from .errors import ModelNotFound, first_line, shown
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 WORK = Path(os.environ.get("RLLI_WORK") or user_cache_path("rlli", appauthor=False))
@@ -50,7 +50,7 @@ def folder_of(name: str | Path) -> Path:
         folder = Path(name).expanduser()
         folder.is_dir()
     except (OSError, ValueError, RuntimeError) as error:
-        raise ModelNotFound(f"{str(name)[:80]!r} is neither a folder nor a hub id: {error}") from error
+        raise ModelNotFound(f"{shown(str(name))} is neither a folder nor a hub id: {first_line(error)}") from error
     return folder
 
 

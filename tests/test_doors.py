@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -141,6 +142,9 @@ def _call(door: Callable, arguments: dict) -> None:
         assert "\n" not in str(error) and len(str(error)) < 2_000
 
 
+SLOW = ("chain.", "agent.", "serve", "from_pretrained")
+
+
 def test_every_door_works_as_it_should(doors):
     for name, (door, arguments) in doors.items():
         if name not in ("from_pretrained", "read_favourites"):
@@ -154,6 +158,14 @@ NAMES = [
     "chain.sweep", "from_pretrained", "agent.score", "agent.scores", "agent.descriptions", "psnr", "ssim", "read_favourites", "serve",
     "ServiceConfig", "env.reset", "env.step", "service.state", "service.draw", "optimum", "no_sharing", "intervals", "say",
 ]  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(data=st.data())
+def test_anything_at_all_meets_an_error_of_ours(doors, data):
+    """Any arguments at once, of the doors that take microseconds."""
+    door, arguments = doors[data.draw(st.sampled_from([name for name in NAMES if not name.startswith(SLOW)]))]
+    _call(door, {name: data.draw(st.one_of(st.just(value), ANYTHING)) for name, value in arguments.items()})
 
 
 @pytest.mark.parametrize("name", NAMES)

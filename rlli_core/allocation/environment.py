@@ -41,7 +41,7 @@ class ServiceEnv(gymnasium.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Draw the next user group; `options={"state": states}` sets one instead, `States` of a batch of one."""
         if seed is not None:
-            check_integer("seed", seed, 0)
+            seed = check_integer("seed", seed, 0)
         if options is not None and (not isinstance(options, dict) or not set(options) <= {"state"}):
             raise InvalidArgument("options", options, 'None or {"state": states}')
         super().reset(seed=seed)

@@ -70,12 +70,13 @@ def check_modulation(modulation: str) -> str:
     return check_choice("modulation", modulation, MODULATIONS)
 
 
-def check_array(name: str, value: float | np.ndarray, low: float = 0.0, high: float = 1e30) -> np.ndarray:
+def check_array(name: str, value: float | np.ndarray, low: float = 0.0, high: float = 1e100) -> np.ndarray:
     """Return `value` as float64, or raise `InvalidArgument` unless every entry is within [low, high]."""
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError):  # lists of unequal length, what cannot be an array
         array = np.empty(0, object)
-    if array.dtype.kind not in "iuf" or not ((array >= low) & (array <= high)).all():
+    numbers = array.astype(np.float64) if array.dtype.kind in "iuf" else np.array(np.nan)
+    if not ((numbers >= low) & (numbers <= high)).all():
         raise InvalidArgument(name, value, f"a number or an array of numbers within [{low:g}, {high:g}]")
-    return array.astype(np.float64)
+    return numbers

@@ -10,7 +10,7 @@ from typing import Any
 from diffusers import DiffusionPipeline
 
 from ..compute import first_variant, quiet
-from ..errors import InvalidArgument, ModelNotFound, UnsupportedPipeline, first_line
+from ..errors import InvalidArgument, ModelNotFound, UnsupportedPipeline, first_line, shown
 from ..files import check_model_folder, folder_of, model_folder
 
 EMBEDDED = "embedded"
@@ -40,7 +40,7 @@ def load_pipeline(name: str) -> DiffusionPipeline:
         if local:
             raise ModelNotFound(f"the model folder {folder} does not load, get it again: {first_line(error)}") from error
         raise ModelNotFound(
-            f"{str(name)!r} is no folder here, and as a hub id it is neither in the local cache nor reachable. Check "
+            f"{shown(str(name))} is no folder here, and as a hub id it is neither in the local cache nor reachable. Check "
             f"the spelling, connect to the network (once, it is then cached), or pass a downloaded folder: {first_line(error)}"
         ) from error
 

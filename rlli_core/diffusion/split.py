@@ -76,7 +76,7 @@ class SplitDiffusion:
             ModelNotFound: no such folder, an incomplete one, or a hub id that is neither cached nor reachable.
         """
         choose_dtype(dtype, choose_device(device))  # a misspelt argument should not cost a download
-        if guidance_scale is None and name == EMBEDDED:
+        if guidance_scale is None and isinstance(name, str) and name == EMBEDDED:
             guidance_scale = EMBEDDED_GUIDANCE_SCALE
         return cls(load_pipeline(name), device, dtype, guidance_scale, scheduler)
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..errors import InvalidArgument, check_number
+from ..errors import InvalidArgument, check_integer, check_number
 from ..records import Handoff, SplitPlan
 from .checks import check_handoff
 from .denoiser import Denoiser
@@ -34,6 +34,7 @@ class Run:
     seed: int
 
     def __post_init__(self) -> None:
+        check_integer("device_steps", self.device_steps, 0)  # one number: a run has one device
         SplitPlan(self.shared_steps, self.device_steps)  # raises on counts out of range
         if self.bep is not None:
             check_number("bep", self.bep, 0, 0.5)

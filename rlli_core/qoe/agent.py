@@ -26,6 +26,7 @@ from ..errors import (
     check_seed,
     check_text,
     first_line,
+    shown,
 )
 from ..files import check_model_folder, folder_of, model_folder
 from .conversation import PROMPTS, Conversation
@@ -142,7 +143,7 @@ class PersonaAgent:
                 processor = AutoProcessor.from_pretrained(source)
         except Exception as error:  # damaged files make the libraries raise whatever comes first
             raise ModelNotFound(
-                f"{str(name)!r} is neither a folder with a model and its processor nor a hub id that is cached or "
+                f"{shown(str(name))} is neither a folder with a model and its processor nor a hub id that is cached or "
                 f"reachable (a download needs the network once): {first_line(error)}"
             ) from error
         if (folder / "prompts").is_dir():

@@ -31,7 +31,8 @@ def read_favourites(folder: str | Path) -> dict[str, tuple[Persona, list[Image.I
         InvalidArgument: no such folder or file, a column or a person's pictures missing, a person twice, traits out of range, a file
             that is no table or no picture.
     """
-    table = Path(check_type("folder", folder, (str, Path), "a folder with traits.csv")) / "traits.csv"
+    check_type("folder", folder, (str, Path), "a folder with traits.csv")
+    table = Path(folder) / "traits.csv"
     try:
         there = table.is_file()
     except (OSError, ValueError):  # no operating system has such a path

@@ -149,7 +149,7 @@ def test_other_schedules_that_cannot_be_cut():
         memoryless(scheduler(thresholding=True))
     with pytest.raises(UnsupportedPipeline, match="rescale_betas_zero_snr"):
         memoryless(scheduler(rescale_betas_zero_snr=True, prediction_type="epsilon"))
-    with pytest.raises(InvalidArgument, match="'pipeline' or 'ddim'"):
+    with pytest.raises(InvalidArgument, match="one of pipeline, ddim"):
         memoryless(scheduler(), "pndm")
     fine = scheduler(rescale_betas_zero_snr=True, prediction_type="v_prediction")
     assert memoryless(fine) is fine

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import nbformat
 
-from ...errors import InvalidArgument, check_text
+from ...errors import InvalidArgument, check_number, check_text
 
 NUMBERS = "application/vnd.rlli.numbers+json"
 
@@ -97,11 +97,9 @@ def intervals(**samples: Iterable[float]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, sample in samples.items():
         try:
-            values = [float(value) for value in sample]
-        except (TypeError, ValueError) as error:
+            values = [check_number(name, value, -math.inf) for value in sample]
+        except TypeError as error:  # nothing to go through
             raise InvalidArgument(name, sample, "two numbers or more") from error
-        if not all(map(math.isfinite, values)):
-            raise InvalidArgument(name, values, "finite numbers")
         if len(values) < 2:
             raise InvalidArgument(name, values, "two values or more: one has no spread")
         mean = math.fsum(values) / len(values)
