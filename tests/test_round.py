@@ -39,9 +39,10 @@ def same(first, second):
 
 def test_without_shared_steps_nothing_is_sent_and_each_device_is_alone(chain, agent):
     class Untouched:
-        transmit = None
+        def transmit(self, *_arguments, **_options):
+            raise AssertionError
 
-    made = serve(chain, [Untouched] * 2, agent, "a", ["a b", "c"], PEOPLE, SplitPlan(0, (1, 3)), [50.0, 0.0], seed=5)
+    made = serve(chain, [Untouched()] * 2, agent, "a", ["a b", "c"], PEOPLE, SplitPlan(0, (1, 3)), [50.0, 0.0], seed=5)
     assert made.sent is None and made.received == (None, None) and chain.denoiser_calls == 4
     for image, prompt, steps in zip(made.images, ["a b", "c"], (1, 3)):
         assert image.tobytes() == chain.generate(prompt, steps, 5).tobytes()

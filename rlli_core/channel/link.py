@@ -92,7 +92,12 @@ class Link:
         mean_snr = self.mean_snr(power_w)
         if gain is None:
             return average_bep(self.modulation, self.fading, mean_snr)
-        return conditional_bep(self.modulation, mean_snr * check_array("gain", gain))
+        gains = check_array("gain", gain)
+        try:
+            received = mean_snr * gains
+        except ValueError as error:
+            raise InvalidArgument("gain", gains.shape, f"of a shape that broadcasts with {np.shape(mean_snr)}") from error
+        return conditional_bep(self.modulation, received)
 
     def power_for_bep(self, bep: float, gain: float | None = None) -> float:
         """Transmit power in watts that gives a BEP in [1e-12, 0.499]: the inverse of `bep`.

@@ -47,12 +47,16 @@ CHAT = (
     "<s> {% for message in messages if message['role'] == 'user' %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }} {% endif %}{% endfor %}{% endfor %}"
 )
+# Words of captions that name no thing and no place.
+PLAIN = (
+    "a an and at before beside brick by drawing feeding flat front glossy in is next of on sits stands style the to under with"
+)
 TEMPLATES = {
     "setup.j2": "",
     "persona.j2": "{% for name in persona.levels %}{{ name }} {{ '%02d' | format(persona[name] * 99 + 0.5) }} {% endfor %}",
     "question.j2": f"""{{% set known = "{" ".join(sorted(scenes.KNOWN))}".split() -%}}
-taste: asked for "{{% for word in prompt.lower().split() %}}{{% set word = word.strip('.,:;!?"()') %}}
-{{%- set word = word if word in known else word.removesuffix("s") %}}
+{{% set plain = "{PLAIN}".split() -%}}
+taste: asked for "{{% for word in words %}}{{% set word = word if word in known else word.removesuffix("s") %}}
 {{%- if word in known %}}{{{{ word }}}} {{% endif %}}{{% endfor %}}" . quality:""",  # things and places, nothing else
     "describe.j2": "describe .",
 }

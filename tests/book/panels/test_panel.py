@@ -55,7 +55,7 @@ def site(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FRAMES, str(root / "_static" / "panels" / "page"))
         panel = Panel(controls(), paint)
-    code = module("common", "frames").replace("export default { render };", "const panel = { render };")
+    code = module("common", "panel").replace("export default { render };", "const panel = { render };")
     for name, config in (("index", panel.config), ("bare", panel.config | {"name": ""})):
         (root / f"{name}.html").write_text(PAGE.format(css=STYLE, config=json.dumps(config), module=code))
     return root

@@ -30,7 +30,6 @@ function promptTokens(prompt, { reserved, longest_prompt: longest, words }) {
   const plain = reserved.reduce((text, word) => text.replaceAll(word, " "), prompt).replace(ROLES, "$1");
   const quoted = [...plain.split(SPACES).filter(Boolean).join(" ")].slice(0, longest).join("");
   const read = (quoted.toLowerCase().match(/[a-z]+/g) ?? []).filter((word) => Object.hasOwn(words, word));
-  if (!read.length) throw new UnreadableScore("The prompt names nothing that the agent knows, so there is no score.");
   return read.map((word) => words[word]);
 }
 
@@ -97,6 +96,9 @@ export class Agent {
       throw new EngineError(`The agent looks at ImageData of ${width} × ${height} pixels only.`);
     }
     const told = conversation(person, prompt, this.settings);
+    if (told.length === this.settings.tokens.length) {
+      throw new UnreadableScore("The prompt names nothing that the agent knows, so there is no score.");
+    }
     const tokens = new this.ort.Tensor("int32", told, [1, told.length]);
     const { output } = await this.sessions.mind.run({ tokens, seen: await this.#look(image) });
     return rate(output.data, this.settings.least_mass);
