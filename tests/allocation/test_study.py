@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from rlli_core import Persona, PersonaAgent, SplitDiffusion, SplitPlan
 from rlli_core.allocation import (
@@ -21,6 +22,8 @@ from rlli_core.allocation import (
 from rlli_core.allocation.ddpg import Training
 from rlli_core.allocation.states import Allocation
 from rlli_core.book import cli
+from rlli_core.errors import InvalidArgument
+from rlli_core.files import write_json
 from rlli_core.round import serve
 
 pytestmark = pytest.mark.slow
@@ -128,3 +131,16 @@ def test_one_run_is_examined_and_not_repeated(tmp_path):
 def test_train_on_the_command_line_names_what_there_is(capsys):
     assert cli.main(["train"]) == 2 and "g-ddpg, ddpg, sb3-ddpg, td3, sac" in capsys.readouterr().err
     assert cli.main(["train", "--algorithm", "g-ddpg", "--users", "0"]) == 2 and "users=0" in capsys.readouterr().err
+
+
+def test_a_folder_answers_for_its_own_training_only(tmp_path):
+    write_json(tmp_path / "result.json", {"name": "ddpg", "seed": 3})
+    assert study.run("ddpg", 3, None, Training(), tmp_path).seed == 3
+    for name, seed in (("g-ddpg", 3), ("ddpg", 4)):
+        with pytest.raises(InvalidArgument, match=f"another training than {name} with seed {seed}"):
+            study.run(name, seed, None, Training(), tmp_path)
+    (tmp_path / "result.json").write_text('{"name": "dd')
+    with pytest.raises(InvalidArgument, match=r"damaged result\.json: delete the file"):
+        study.run("ddpg", 3, None, Training(), tmp_path)
+    with FileLock(tmp_path / ".lock"), pytest.raises(InvalidArgument, match="a training is under way in it"):
+        study.run("ddpg", 3, None, Training(), tmp_path)

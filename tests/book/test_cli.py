@@ -276,3 +276,12 @@ def test_an_interrupted_run_says_so_in_one_line_and_leaves_nobody(tmp_path, how)
     assert run.returncode == 130
     assert "rlli: interrupted; what was done is kept" in said and "Traceback" not in said
     assert not psutil.wait_procs(children, timeout=5)[1]
+
+
+@pytest.mark.kernel
+def test_a_run_on_changed_data_says_so(bench, capsys):
+    checksums.write()
+    assert cli.main(["run", "fig09"]) == 0 and "checksums.txt" not in capsys.readouterr().err
+    (bench / "data" / "models" / "tiny" / "weights.bin").write_bytes(b"weighty")
+    assert cli.main(["run", "fig09", "--force"]) == 0
+    assert "results may differ from the book's: data/models/tiny/weights.bin" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import torch
 
 from rlli_core import Persona, PersonaAgent, SplitDiffusion
 from rlli_core.embedded import cards, evaluate, examples, persona_agent, scenes, tastes
+from rlli_core.errors import InvalidArgument
 from rlli_core.files import model_folder
 
 pytestmark = pytest.mark.slow
@@ -164,3 +165,26 @@ def test_both_losses_teach_eyes_and_tongue(pictures):
         model.zero_grad()
         loss.backward()
         assert loss.isfinite() and all(weight.grad.abs().max() > 0 for weight in taught)
+
+
+def test_words_that_nobody_knows_are_said_and_ask_for_nothing(agent, drawn):
+    image = drawn[0].image
+    plain, odd = (
+        agent.score(image, Persona.named("GA1"), p)
+        for p in ("a dog in front of a bush", "a blue dog in front of a qwerty bush")
+    )
+    assert plain.unknown == () and odd.unknown == ("blue", "qwerty") and odd.value == pytest.approx(plain.value)
+    for nothing in ("", "  ", "qwerty", "in front of the", "!!!"):
+        with pytest.raises(InvalidArgument, match="a thing or place which this agent knows, such as"):
+            agent.score(image, Persona.named("GA1"), nothing)
+
+
+@pytest.mark.parametrize(
+    "glued", ["a dog in front of a bush!!", "a dog in front of a bush\U0001f333", "(dog)+(bush)", "a dog/in front of a bush…"]
+)
+def test_a_symbol_glued_to_a_word_does_not_hide_it(agent, drawn, glued):
+    image = drawn[0].image
+    assert (
+        agent.score(image, Persona.named("GA2"), glued).value
+        == agent.score(image, Persona.named("GA2"), "a dog in front of a bush").value
+    )

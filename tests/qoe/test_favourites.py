@@ -62,3 +62,36 @@ def test_equal_matrices_agree_and_chance_is_counted_over_all_orders():
     order = [1, 2, 3, 4, 0]
     found, chance = matrix_agreement(one, one[np.ix_(order, order)])
     assert found < 0.9 and chance > 1 / 120
+
+
+def test_pictures_are_read_as_a_viewer_shows_them_and_na_is_a_name(tmp_path):
+    (tmp_path / "traits.csv").write_text(HEAD + "NA,1,0,1,0,1\n")
+    (tmp_path / "NA").mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (6, 4), "red").save(tmp_path / "NA" / "a.jpg", exif=turned)
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "NA" / "b.webp", lossless=True)
+    (person,) = read_favourites(tmp_path)
+    first, second = read_favourites(tmp_path)[person][1]
+    assert person == "NA" and first.size == (4, 6) and second.getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("table", "picture", "wrong"),
+    [
+        (HEAD + "bob,1,0,1,0,1\nbob,0,0,0,0,0\n", None, "bob in more than one row"),
+        (HEAD + "bob,1,0,1,0,much\n", None, "neuroticism of bob='much'"),
+        (HEAD + "bob,1,0,1,0,1\n", b"no picture at all", "a.jpg.*unreadable"),
+        (b"\xff\xfe\x00bad", None, "unreadable"),
+        ("", None, "unreadable"),
+    ],
+)
+def test_damaged_and_foreign_files_are_named(tmp_path, table, picture, wrong):
+    (tmp_path / "bob").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "bob" / "a.jpg")
+    if picture:
+        (tmp_path / "bob" / "a.jpg").write_bytes(picture)
+    (tmp_path / "traits.csv").write_bytes(table if isinstance(table, bytes) else table.encode())
+    with pytest.raises(InvalidArgument, match=wrong) as refused:
+        read_favourites(tmp_path)
+    assert "\n" not in str(refused.value)

@@ -1,6 +1,7 @@
 """The checksums of everything in `data/`, kept in `data/checksums.txt` in the format of the sha256sum command."""
 
 import hashlib
+import sys
 
 from ...files import DATA
 
@@ -28,6 +29,13 @@ def recorded() -> dict[str, str]:
 def changed() -> list[str]:
     """Files that are missing, new or different from what is recorded."""
     return sorted({name for name, _ in measured().items() ^ recorded().items()})
+
+
+def say_changed() -> None:
+    """Tell on standard error which files of `data/` are not the recorded ones, since results then are not the book's."""
+    if names := changed():
+        some = ", ".join(f"data/{name}" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        print(f"rlli: not as in data/checksums.txt, so results may differ from the book's: {some}", file=sys.stderr)
 
 
 def write() -> None:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from ...errors import Failure, InvalidArgument, RunFailed, check_integer
 from ...files import DATA, FRAMES, git_commit, write_text
 from ...processes import Ended, in_process
-from . import frames, pictures, writing
+from . import checksums, frames, pictures, writing
 from .execution import PeakMemory, execute, unexecuted, versions
 from .inputs import Inputs
 from .notebooks import NOTEBOOKS, find, names, parameters_of, with_parameters
@@ -124,6 +124,8 @@ def run(
             print(f"{task.name}: as committed")
         else:
             stale.append(task)
+    if stale:
+        checksums.say_changed()
     failures = _run_parallel(stale, jobs, cores)
     if write_back:
         for task in tasks:

@@ -100,3 +100,12 @@ def test_from_python_the_same_is_refused(folder):
     with pytest.raises(RunFailed, match="a=13"):
         sweeps.sweep("fig01", {"a": [13]})
     assert not (folder / "a.csv").exists()
+
+
+def test_points_that_differ_in_a_space_only_have_their_own_folders_and_no_name_is_too_long():
+    told = [{"prompt": text} for text in ("a dog", "ad og", "adog", "a,b=1", "é" * 300, "x" * 300, "a/b", "..")]
+    told += [{"prompt": "a", "b": 1}, {"bep": [0.01, 0.1]}, {"bep": [0.01], "b": 0.1}, {"bep": 0.01}]
+    folders = [sweeps._folder(given) for given in told]
+    assert len(set(folders)) == len(told)
+    assert all(len(folder.encode()) <= 255 and folder not in (".", "..") and "/" not in folder for folder in folders)
+    assert folders[-1] == "bep=0.01"
