@@ -117,7 +117,7 @@ def test_the_study_has_ten_seeds_and_g_ddpg_its_ninety_percent():
 
 
 def test_one_run_is_examined_and_not_repeated(tmp_path):
-    evaluation = study.Evaluation(ServiceConfig(), live_states=1)
+    evaluation = study.Evaluation(ServiceConfig(), live_states=1, states=64)
     short = Training(interactions=400, warmup=200, hidden=16, batch=16, evaluate_every=200)
     first = study.run("ddpg", 0, evaluation, short, tmp_path)
     assert 0 < first.table_share < 1 and 0 <= first.live_violated <= 1 and (tmp_path / "actor.safetensors").exists()

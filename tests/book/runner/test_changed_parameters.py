@@ -10,7 +10,7 @@ pytestmark = pytest.mark.kernel
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("learn_diffusion", {"seed": 5}),
+        ("own_allocator", {"seed": 5, "rounds": 1000}),
         ("learn_fading", {"snr_db": 5.0, "bits": 200}),
         ("learn_actor_critic", {"rounds": 200, "trainings": 2}),
     ],

@@ -17,7 +17,7 @@ from rlli_core.errors import InvalidArgument, RunFailed
 pytestmark = pytest.mark.kernel
 
 PARAMETERS = "count: int = 2  # how many\nbep: float = 0.5  # bit error probability\nseed: int = 7"
-GOOD = ["total = count + seed", "from rlli_core.book.runner.runs import record\nrecord(total=total, bep=bep)"]
+GOOD = ["total = count + seed", "from rlli_core.book import record\nrecord(total=total, bep=bep)"]
 
 
 def notebook_of(*sources, parameters=PARAMETERS):

@@ -13,7 +13,7 @@ from rlli_core.errors import InvalidArgument, RunFailed
 pytestmark = pytest.mark.kernel
 
 PARAMETERS = "a: int = 1  # one\nb: float = 0.5  # another\nlist_of: list[int] = [1]"
-CELL = "from rlli_core.book.runner.runs import record\nassert a != 13\nrecord(total=a + b + sum(list_of))"
+CELL = "from rlli_core.book import record\nassert a != 13\nrecord(total=a + b + sum(list_of))"
 
 
 @pytest.fixture
