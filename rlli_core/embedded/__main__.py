@@ -25,7 +25,7 @@ from ..compute import keep_memory
 from ..diffusion.split import SplitDiffusion
 from ..files import DATA, provenance, write_json
 from ..qoe.agent import PersonaAgent
-from . import autoencoder, evaluate, generator, judge, persona_agent, prompts
+from . import autoencoder, evaluate, generator, judge, persona_agent, prompts, scenes
 from .training import worker
 
 STEPS = {"autoencoder": 3_500, "judge": 2_000, "generator": 7_000, "decoder": 1_500, "agent": 1_500}  # about the shipped
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="evaluate on a tenth of the images, for a look; do not commit that"
     )
+    parser.add_argument("--world", choices=scenes.WORLDS, default=scenes.WORLD, help="what the generator's scenes are like")
     parser.add_argument("--output", type=Path, default=DATA, help="where models/ and results/ are written")
     options = parser.parse_args()
     keep_memory()
@@ -59,6 +60,8 @@ def main() -> None:
             if worker() == 0:
                 REPORTS[stage](options.output, 10 if options.quick else 1)
             continue
+        if stage == "generator":
+            budget["world"] = options.world
         trained = train(stage, folder, options.go_on, **budget)
         if worker() == 0:
             trained()
@@ -84,7 +87,13 @@ def train(stage: str, folder: Path, go_on: bool, **budget) -> Callable[[], None]
         return exporter(autoencoder.train_decoder(vae, **budget)[0], vae_folder)
     target = folder / "embedded-sd"
     model, steps = generator.train(vae, start=target if go_on else None, **budget)
-    done = {"steps": steps, "schedule_steps": budget["steps"], "seed": budget["seed"], "continued": go_on}
+    done = {
+        "steps": steps,
+        "schedule_steps": budget["steps"],
+        "seed": budget["seed"],
+        "continued": go_on,
+        "world": budget["world"],
+    }
     return partial(generator.export, model, vae, target, done | {"command": " ".join(sys.orig_argv[1:])})
 
 
