@@ -44,6 +44,7 @@ def main() -> None:
         "--quick", action="store_true", help="evaluate on a tenth of the images, for a look; do not commit that"
     )
     parser.add_argument("--world", choices=scenes.WORLDS, default=scenes.WORLD, help="what the generator's scenes are like")
+    parser.add_argument("--images", type=int, default=24_000, help="how many scenes the generator learns from, again and again")
     parser.add_argument("--output", type=Path, default=DATA, help="where models/ and results/ are written")
     options = parser.parse_args()
     keep_memory()
@@ -61,7 +62,7 @@ def main() -> None:
                 REPORTS[stage](options.output, 10 if options.quick else 1)
             continue
         if stage == "generator":
-            budget["world"] = options.world
+            budget |= {"world": options.world, "images": options.images}
         trained = train(stage, folder, options.go_on, **budget)
         if worker() == 0:
             trained()
@@ -93,6 +94,7 @@ def train(stage: str, folder: Path, go_on: bool, **budget) -> Callable[[], None]
         "seed": budget["seed"],
         "continued": go_on,
         "world": budget["world"],
+        "images": budget["images"],
     }
     return partial(generator.export, model, vae, target, done | {"command": " ".join(sys.orig_argv[1:])})
 

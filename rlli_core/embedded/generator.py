@@ -165,7 +165,7 @@ def train(
             velocity = model(a * clean + s * noise, timestep, tokens)
         return ((velocity.float() - (a * noise - s * clean)).square() * weights[picks]).mean()
 
-    return fit("generator", model, loss, steps=steps, ema=0.998, muon=True, save_every=200, **({"lr": 8e-4} | kwargs))
+    return fit("generator", model, loss, steps=steps, ema=0.998, muon=True, save_every=50, **({"lr": 8e-4} | kwargs))
 
 
 _CAPTION_FIELDS = ("object", "place", "style", "relation", "second")
