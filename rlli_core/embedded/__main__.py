@@ -43,8 +43,10 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="evaluate on a tenth of the images, for a look; do not commit that"
     )
-    parser.add_argument("--world", choices=scenes.WORLDS, default=scenes.WORLD, help="what the generator's scenes are like")
-    parser.add_argument("--images", type=int, default=24_000, help="how many scenes the generator learns from, again and again")
+    parser.add_argument(
+        "--world", choices=scenes.WORLDS, default=scenes.WORLD, help="what the scenes are like (not for the agent)"
+    )
+    parser.add_argument("--images", type=int, default=24_000, help="how many scenes to learn from, again and again")
     parser.add_argument("--output", type=Path, default=DATA, help="where models/ and results/ are written")
     options = parser.parse_args()
     keep_memory()
@@ -61,7 +63,7 @@ def main() -> None:
             if worker() == 0:
                 REPORTS[stage](options.output, 10 if options.quick else 1)
             continue
-        if stage == "generator":
+        if stage != "agent":
             budget |= {"world": options.world, "images": options.images}
         trained = train(stage, folder, options.go_on, **budget)
         if worker() == 0:

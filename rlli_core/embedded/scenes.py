@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from ..files import DATA
-from .backgrounds import SIZE, VARIANTS, background
+from .backgrounds import SIZE as SIZE  # part of this module, too
+from .backgrounds import VARIANTS, background
 
 CELL = 8  # pixels of an image to one of a latent; objects are placed and sized in whole cells (see `_put`)
 _SPRITE = 192
