@@ -23,7 +23,7 @@ from ..compute import keep_memory
 from ..diffusion.split import SplitDiffusion
 from ..files import DATA, provenance, write_json
 from ..qoe.agent import PersonaAgent
-from . import autoencoder, evaluate, generator, judge, persona_agent, prompts
+from . import autoencoder, evaluate, generator, judge, persona_agent, prompts, scenes
 from .training import workers
 
 STEPS = {"autoencoder": 3_500, "judge": 2_000, "generator": 7_000, "decoder": 1_500, "agent": 1_500}  # about the shipped
@@ -41,6 +41,10 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="evaluate on a tenth of the images, for a look; do not commit that"
     )
+    parser.add_argument(
+        "--world", choices=scenes.WORLDS, default=scenes.WORLD, help="what the scenes are like (not for the agent)"
+    )
+    parser.add_argument("--images", type=int, default=24_000, help="how many scenes to learn from, again and again")
     parser.add_argument("--output", type=Path, default=DATA, help="where models/ and results/ are written")
     options = parser.parse_args()
     keep_memory()
@@ -55,6 +59,8 @@ def main() -> None:
             if workers().is_main_process:
                 REPORTS[stage](options.output, 10 if options.quick else 1)
             continue
+        if stage != "agent":
+            budget |= {"world": options.world, "images": options.images}
         trained = train(stage, folder, options.go_on, **budget)
         if workers().is_main_process:
             trained()
@@ -80,7 +86,14 @@ def train(stage: str, folder: Path, go_on: bool, **budget) -> Callable[[], None]
         return exporter(autoencoder.train_decoder(vae, **budget)[0], vae_folder)
     target = folder / "embedded-sd"
     model, steps = generator.train(vae, start=target if go_on else None, **budget)
-    done = {"steps": steps, "schedule_steps": budget["steps"], "seed": budget["seed"], "continued": go_on}
+    done = {
+        "steps": steps,
+        "schedule_steps": budget["steps"],
+        "seed": budget["seed"],
+        "continued": go_on,
+        "world": budget["world"],
+        "images": budget["images"],
+    }
     return partial(generator.export, model, vae, target, done | {"command": " ".join(sys.orig_argv[1:])})
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderTiny
 
-from .scenes import CELL
+from .scenes import CELL, WORLD
 from .training import fit, rendered, share, to_tensor, workers
 
 LATENT_CHANNELS = 8
@@ -82,9 +82,20 @@ def image_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return (x - y).abs().mean() + 4 * (x - y).square().mean() + 0.25 * (1 - structural_similarity(x, y))
 
 
-def _fit(name: str, model: AutoencoderTiny, loss: Callable, steps: int, seed: int, images=24_000, batch=24, crop=64, **kwargs):
+def _fit(
+    name: str,
+    model: AutoencoderTiny,
+    loss: Callable,
+    steps: int,
+    seed: int,
+    images: int = 24_000,
+    batch: int = 24,
+    crop: int = 64,
+    world: str = WORLD,
+    **kwargs,
+) -> tuple[AutoencoderTiny, int]:
     """Minimise `loss` of crops of the rendered scenes, on whole latent cells, around the middle of an object."""
-    data, labels = rendered(0, images)
+    data, labels = rendered(0, images, world=world)
     middles = np.array(
         [[(top + bottom) / 2, (left + right) / 2] for left, top, right, bottom in (x["boxes"][-1] for x in labels)]
     )

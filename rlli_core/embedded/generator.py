@@ -16,7 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from ..files import WORK
 from . import scenes
-from .training import fit, rendered, share, to_tensor, workers
+from .training import fit, rendered, share, state, to_tensor, workers
 
 MAX_TOKENS = 24
 WIDTH = 192
@@ -115,23 +115,32 @@ def encode_all(autoencoder: AutoencoderTiny, images: np.ndarray, name: str, batc
 
 
 def train(
-    autoencoder: AutoencoderTiny, steps: int, seed: int = 0, images: int = 24_000, batch: int = 48, start=None, **kwargs
+    autoencoder: AutoencoderTiny,
+    steps: int,
+    seed: int = 0,
+    images: int = 24_000,
+    batch: int = 48,
+    start: Path | None = None,
+    world: str = scenes.WORLD,
+    **kwargs,
 ) -> tuple[TextToLatent, int]:
     """Train on the latents of the rendered scenes: loss (12) on the velocity, a tenth of the captions dropped.
 
-    Scenes in the house style are drawn twice as often as those in each other style.
+    In the varied world, scenes in the house style are drawn twice as often as those in each other style.
 
     The error counts `OBJECT_WEIGHT` times where an object is drawn. A weight for each cell leaves the minimiser as it is
     and spends the gradient where the detail is.
 
     Args:
         start: folder of an exported model whose weights to go on from, where there is no checkpoint.
+        world: a key of `scenes.WORLDS`, what the scenes are like.
     """
     torch.manual_seed(seed)
-    data, labels = rendered(seed, images)
-    latents = encode_all(autoencoder, data, f"latents-{seed}-{images}") * autoencoder.config.scaling_factor
+    data, labels = rendered(seed, images, world=world)
+    latents = encode_all(autoencoder, data, f"latents-{world}-{seed}-{images}-{state()}") * autoencoder.config.scaling_factor
     weights = object_weights(labels)
-    chances = np.array([2.0 if label["style"] == scenes.HOUSE_STYLE else 1.0 for label in labels])
+    often = 2.0 if world == "varied" else 1.0
+    chances = np.array([often if label["style"] == scenes.HOUSE_STYLE else 1.0 for label in labels])
     chances /= chances.sum()
     words = tokenizer()
     model = TextToLatent(len(words), latents.shape[1])
@@ -156,7 +165,7 @@ def train(
             velocity = model(a * clean + s * noise, timestep, tokens)
         return ((velocity.float() - (a * noise - s * clean)).square() * weights[picks]).mean()
 
-    return fit("generator", model, loss, steps=steps, ema=0.998, muon=True, save_every=200, **({"lr": 8e-4} | kwargs))
+    return fit("generator", model, loss, steps=steps, ema=0.998, muon=True, save_every=50, **({"lr": 8e-4} | kwargs))
 
 
 _CAPTION_FIELDS = ("object", "place", "style", "relation", "second")

@@ -36,11 +36,13 @@ def augment(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     return (images * colour + 0.05 * torch.randn(batch, 1, 1, 1) + noise).clamp(-1, 1)
 
 
-def train(steps: int, seed: int = 0, images: int = 24_000, batch: int = 64, **kwargs) -> tuple[Judge, int]:
+def train(
+    steps: int, seed: int = 0, images: int = 24_000, batch: int = 64, world: str = scenes.WORLD, **kwargs
+) -> tuple[Judge, int]:
     """Cross-entropy on object and scene; where two objects are shown, half the target each."""
     torch.manual_seed(seed + 1)
     model = build().to(memory_format=torch.channels_last)
-    data, labels = rendered(seed, images)
+    data, labels = rendered(seed, images, world=world)
     objects = torch.zeros(len(labels), len(scenes.NAMES))
     places = torch.tensor([scenes.PLACES.index(label["place"]) for label in labels])
     for row, label in zip(objects, labels):

@@ -19,20 +19,19 @@ from diffusers.training_utils import EMAModel
 from safetensors import safe_open
 from tqdm.auto import tqdm
 
-from ..files import WORK, write_weights
-from . import scenes
+from ..files import DATA, WORK, write_weights
+from . import backgrounds, scenes
 
 
-def rendered(seed: int, count: int, split: str = "train") -> tuple[np.ndarray, list[dict]]:
-    """Images (count, 128, 128, 3) uint8 and their labels, drawn once for each state of `scenes.py`, then read from `WORK`."""
-    state = zlib.crc32(Path(scenes.__file__).read_bytes())
-    path = WORK / "scenes" / f"{split}-{seed}-{count}-{state:08x}.npy"
+def rendered(seed: int, count: int, split: str = "train", world: str = scenes.WORLD) -> tuple[np.ndarray, list[dict]]:
+    """Images (count, 128, 128, 3) uint8 and their labels, drawn once for each `state`, then read from `WORK`."""
+    path = WORK / "scenes" / f"{world}-{split}-{seed}-{count}-{state()}.npy"
     with workers().main_process_first():
         if not path.with_suffix(".json").exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             images, labels = np.empty((count, scenes.SIZE, scenes.SIZE, 3), np.uint8), []
-            with multiprocessing.Pool() as pool:
-                drawn = pool.imap(partial(_draw, seed, split), range(count), chunksize=100)
+            with multiprocessing.Pool(torch.get_num_threads()) as pool:
+                drawn = pool.imap(partial(_draw, seed, split, world), range(count), chunksize=100)
                 for index, (image, label) in enumerate(tqdm(drawn, f"drawing {count} {split} scenes", count, mininterval=5)):
                     images[index] = image
                     labels.append(label)
@@ -41,8 +40,14 @@ def rendered(seed: int, count: int, split: str = "train") -> tuple[np.ndarray, l
     return np.load(path, mmap_mode="r"), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
 
-def _draw(seed: int, split: str, index: int) -> tuple[np.ndarray, dict]:
-    drawn = scenes.scene(seed, index, split)
+def state() -> str:
+    """Changes with what the scenes are drawn from: the code and the vector drawings."""
+    files = Path(scenes.__file__), Path(backgrounds.__file__), DATA / "scenes" / "objects.json.gz"
+    return f"{zlib.crc32(b''.join(file.read_bytes() for file in files)):08x}"
+
+
+def _draw(seed: int, split: str, world: str, index: int) -> tuple[np.ndarray, dict]:
+    drawn = scenes.scene(seed, index, split, world)
     return np.asarray(drawn.image), {key: value for key, value in vars(drawn).items() if key != "image"}
 
 

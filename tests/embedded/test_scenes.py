@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -41,8 +43,41 @@ def test_captions_include_the_wordings_of_the_paper(text):
     assert text in drawn
 
 
-def test_every_object_is_drawn_in_every_style():
-    pictures = scenes.sprites()
+def test_the_world_of_the_shipped_models_is_drawn_as_it_was_for_them():
+    drawn = [scenes.scene(7, i) for i in range(20)]
+    assert scenes.WORLD == "varied" and [d.caption for d in drawn[:2]] == [
+        "A teapot stands at night, flat style",
+        "An umbrella and a cow in a meadow, plain style",
+    ]
+    assert hashlib.sha256(str([(d.caption, d.boxes) for d in drawn]).encode()).hexdigest()[:16] == "8c48faf5e33e2b97"
+
+
+def test_in_cells_single_objects_have_one_size_and_six_places():
+    drawn = [scenes.scene(0, i, world="cells") for i in range(300)]
+    house = [d for d in drawn if d.style == scenes.HOUSE_STYLE]
+    assert 0.83 < len(house) / len(drawn) < 0.93  # 0.88 and three standard deviations of it
+    alone = [d.boxes[0] for d in house if d.relation == "alone" and d.object == "ball"]
+    assert {max(right - left, bottom - top) for left, top, right, bottom in alone} == {10 * scenes.CELL}
+    assert len({box[:2] for d in house if d.relation == "alone" and d.object == "ball" for box in d.boxes}) > 1
+    assert {d.relation for d in drawn} == {"alone", "beside", "under", "feeding"}
+
+
+def test_a_continuous_place_is_anywhere():
+    boxes = [scenes.scene(0, i, world="continuous").boxes[0] for i in range(60)]
+    assert len({box[0] % scenes.CELL for box in boxes}) == scenes.CELL
+    assert len({max(right - left, bottom - top) for left, top, right, bottom in boxes}) > 10
+
+
+def test_some_objects_are_redrawn_in_the_calm_worlds():
+    first, then = scenes.sprites(), scenes.sprites(redrawn=True)
+    other = {name for name, style in first if style == scenes.HOUSE_STYLE and first[name, style] != then[name, style]}
+    assert other == set(scenes.REDRAWN)
+    assert first["dog", "twemoji"] == then["dog", "twemoji"]  # that set shows a dog from the side already
+
+
+@pytest.mark.parametrize("redrawn", [False, True])
+def test_every_object_is_drawn_in_every_style(redrawn):
+    pictures = scenes.sprites(redrawn)
     assert set(pictures) == {(name, style) for name in scenes.NAMES for style in scenes.STYLES}
     for picture in pictures.values():
         assert (np.asarray(picture)[..., 3] > 128).mean() > 0.1  # not an empty drawing
@@ -54,12 +89,13 @@ def test_backgrounds_of_one_place_vary():
         assert np.abs(first - second).mean() > 1
 
 
-def test_boxes_hold_the_objects_and_start_on_whole_cells():
+@pytest.mark.parametrize("world", scenes.WORLDS)
+def test_boxes_hold_the_objects_and_start_on_whole_cells(world):
     for index in range(40):
-        drawn = scenes.scene(5, index)
+        drawn = scenes.scene(5, index, world=world)
         assert len(drawn.boxes) in {"alone": (1,), "beside": (2,), "under": (2,), "feeding": (2, 3)}[drawn.relation]
         for left, top, right, bottom in drawn.boxes:
-            assert left % scenes.CELL == top % scenes.CELL == 0
+            assert world == "continuous" or left % scenes.CELL == top % scenes.CELL == 0
             assert 24 <= max(right - left, bottom - top) <= 104
             assert min(right, scenes.SIZE) - max(left, 0) > 0.6 * (right - left)  # the most of it is in the picture
             assert 96 <= bottom <= scenes.SIZE + 4
