@@ -160,6 +160,7 @@ NAMES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(data=st.data())
 def test_anything_at_all_meets_an_error_of_ours(doors, data):
