@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := .venv/.ready
 
-.PHONY: book test check static lab voila notebooks checksums lock oldest clean
+.PHONY: book test check static lab voila notebooks checksums lock clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml constraints.txt
