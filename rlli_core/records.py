@@ -6,6 +6,7 @@ denoises a `Handoff`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,6 +67,11 @@ class LinkReport:
         snr: received mean or instantaneous SNR (linear), or None when the BEP was given directly.
         airtime_s: seconds on air.
         energy_mwh: transmit energy in milliwatt-hours, or None without a power.
+        low, high: range of the values that were sent, as the protected header says.
+        bias, offset, variance: first two moments of what the channel did to a value x, as the receiver knows them: it
+            received bias * x + offset and noise of that variance, here summed over all hops. The variance is None where
+            the number format has none to speak of (a flipped exponent bit).
+        pilot_bits, pilot_errors: known bits that were sent along, and how many of them arrived wrong.
     """
 
     bit_error_probability: float
@@ -75,6 +81,20 @@ class LinkReport:
     snr: float | None
     airtime_s: float
     energy_mwh: float | None
+    low: float = 0.0
+    high: float = 0.0
+    bias: float = 1.0
+    offset: float = 0.0
+    variance: float | None = 0.0
+    pilot_bits: int = 0
+    pilot_errors: int = 0
+
+    @property
+    def noise_variance(self) -> float | None:
+        """Variance of the noise once the bias is undone; infinite where nothing of the value is left, None if unknown."""
+        if self.variance is None:
+            return None
+        return self.variance / self.bias**2 if self.bias else math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +104,7 @@ class Handoff:
     Attributes:
         latent: z at the hand-off, shape (1, C, h, w), float32 on the CPU.
         plan: the plan under which the server ran.
-        timestep: training timestep whose noise level the latent has, the next one to denoise from;
-            -1 when the chain is already complete.
+        timestep: training timestep whose noise level the latent had when it was sent; -1 when the chain is already complete.
         prompt: the prompt the server denoised towards.
         seed: seed of the initial noise.
         link: what the link did, or None while the latent is error-free and has not been sent.
