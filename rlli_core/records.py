@@ -14,6 +14,9 @@ import torch
 
 from .errors import InvalidArgument, check_integer
 
+RECEIVERS = ("paper", "noise-aware")
+"""How a device takes what a link delivered, see `SplitDiffusion.device_denoise`."""
+
 
 @dataclass(frozen=True)
 class SplitPlan:

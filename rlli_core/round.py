@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from .errors import InvalidArgument, check_able, check_integer, check_list, check_seed, check_type
-from .records import Handoff, SplitPlan
+from .errors import InvalidArgument, check_able, check_choice, check_integer, check_list, check_seed, check_type
+from .records import RECEIVERS, Handoff, SplitPlan
 
 if TYPE_CHECKING:
     from .channel import Link
@@ -74,6 +74,8 @@ def serve(
     flip_seeds: Sequence[int] | None = None,
     batch_size: int = 1,
     on_stage: Callable[[Stage], None] | None = None,
+    receiver: str = "paper",
+    restarts: Sequence[int | None] | None = None,
 ) -> Round:
     """Serve one group of users with similar prompts, Algorithm 1.
 
@@ -96,6 +98,9 @@ def serve(
         on_stage: called after each stage with a `Stage`, before the next one starts: sent; for each batch of devices what was
             received, then the images; at the end the scores. What it raises ends the round, and so does what
             `chain.on_step` raises between two denoising steps; a later round is not affected.
+        receiver: "paper" or "noise-aware", of all devices; see `SplitDiffusion.device_denoise`.
+        restarts: the timestep at which each device starts, or None for where the receiver does; for a device that is alone,
+            with its own noise, its late start.
 
     Raises:
         InvalidArgument: unequal numbers of devices, neither or both of powers and BEPs, no step for a device that is alone, or
@@ -113,15 +118,19 @@ def serve(
         check_able("agent", agent, "scores", "a PersonaAgent or None")
         personas = check_list("personas", personas)
     check_type("plan", plan, SplitPlan, "a SplitPlan")
+    check_choice("receiver", receiver, RECEIVERS)
     links = [check_able("links[...]", link, "transmit", "a Link") for link in check_list("links", links)]
     device_prompts, levels = check_list("device_prompts", device_prompts), check_list(kind, levels)
     seeds = [seed + k for k in range(len(links))] if flip_seeds is None else check_list("flip_seeds", flip_seeds)
     gains = [None] * len(links) if gains is None else check_list("gains", gains)
     steps = plan.steps_per_device
-    counts = set(map(len, (links, device_prompts, steps, levels, seeds, gains, *([] if agent is None else [personas]))))
-    if len(counts) != 1:
+    restarts = [None] * len(links) if restarts is None else check_list("restarts", restarts)
+    lists = (links, device_prompts, steps, levels, seeds, gains, restarts, *([] if agent is None else [personas]))
+    if len(counts := set(map(len, lists))) != 1:
         raise InvalidArgument(
-            "devices", sorted(counts), "one number: a link, prompt, persona, step count, power or BEP, seed, gain a device"
+            "devices",
+            sorted(counts),
+            "one number: a link, prompt, persona, step count, power or BEP, seed, gain, restart a device",
         )
     tell = on_stage or (lambda stage: None)
 
@@ -148,6 +157,8 @@ def serve(
             [device_prompts[k] for k in batch],
             [plans[k] for k in batch],
             batch_size=batch_size,
+            receiver=receiver,
+            restarts=[restarts[k] for k in batch],
         )
         for k in batch:
             tell(Stage("image", k, images[k]))

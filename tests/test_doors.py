@@ -82,9 +82,9 @@ def doors(tmp_path_factory, tiny_pipeline) -> dict[str, tuple[Callable, dict]]:
         "Persona.of": (Persona.of, {"vector": [0.5] * 5}),
         "Persona.named": (Persona.named, {"name": "GA1"}),
         "chain.server_denoise": (chain.server_denoise, {"prompt": "a", "plan": plan, "seed": 0, "guidance_scale": 2.0}),
-        "chain.device_denoise": (chain.device_denoise, {"handoff": sent, "prompt": "a", "plan": plan, "device": 0, "output_type": "pil"}),
-        "chain.generate": (chain.generate, {"prompt": "a", "steps": 1, "seed": 0, "guidance_scale": 2.0, "output_type": "pil"}),
-        "chain.generates": (chain.generates, {"prompts": ["a"], "steps": 1, "seeds": [0], "batch_size": 1}),
+        "chain.device_denoise": (chain.device_denoise, {"handoff": sent, "prompt": "a", "plan": plan, "device": 0, "output_type": "pil", "receiver": "noise-aware", "restart": 999}),
+        "chain.generate": (chain.generate, {"prompt": "a", "steps": 1, "seed": 0, "guidance_scale": 2.0, "output_type": "pil", "start": 900}),
+        "chain.generates": (chain.generates, {"prompts": ["a"], "steps": 1, "seeds": [0], "batch_size": 1, "start": 900}),
         "chain.path": (chain.path, {"prompt": "a", "steps": 2, "seed": 0, "switch": (1, "b")}),
         "chain.decode": (chain.decode, {"latents": latents, "batch_size": 1}),
         "chain.sweep": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -74,14 +75,23 @@ class Denoiser:
         """Return received latents on this device and in this precision."""
         return latents.to(self.device, self._dtype)
 
-    def advance(self, latents: torch.Tensor, prompts: Sequence[str], step: Step, guidance: float) -> torch.Tensor:
-        """Take one step, each latent towards its own prompt, eq. (13); latents in and out (B, C, h, w)."""
+    def advance(
+        self, latents: torch.Tensor, prompts: Sequence[str], step: Step | Sequence[Step], guidance: float
+    ) -> torch.Tensor:
+        """Take one step, each latent towards its own prompt, eq. (13); latents in and out (B, C, h, w).
+
+        Args:
+            step: of all latents, or one each.
+        """
+        t, t_prev = step if isinstance(step[0], int) else zip(*step)  # type: ignore[misc]
         texts = torch.cat([self._embed(prompt) for prompt in prompts])
         inputs = latents
         if guidance > 1:
             texts = torch.cat([self._embed("").expand_as(texts), texts])
             inputs = torch.cat([latents, latents])
-        timestep = torch.tensor(step[0], device=self.device)
+        timestep = torch.tensor(t, device=self.device)
+        if timestep.ndim and guidance > 1:
+            timestep = torch.cat([timestep, timestep])
         output = self.pipeline.unet(inputs, timestep, encoder_hidden_states=texts, return_dict=False)[0]
         output = output.to(latents.dtype)
         if guidance > 1:
@@ -89,10 +99,13 @@ class Denoiser:
             output = without + guidance * (towards - without)
         self.calls += len(latents)
         if self.on_step is not None:
-            self.on_step(step[0], len(latents))
-        return ddim_step(self.scheduler, output, latents, *step)
+            for one, count in Counter([t] * len(latents) if isinstance(t, int) else t).items():
+                self.on_step(one, count)
+        return ddim_step(self.scheduler, output, latents, t, t_prev)
 
-    def walk(self, latents: torch.Tensor, prompts: Sequence[str], steps: Sequence[Step], guidance: float) -> torch.Tensor:
+    def walk(
+        self, latents: torch.Tensor, prompts: Sequence[str], steps: Sequence[Step | Sequence[Step]], guidance: float
+    ) -> torch.Tensor:
         """Take `steps` one after another, as `advance` takes each."""
         for step in steps:
             latents = self.advance(latents, prompts, step, guidance)

@@ -11,6 +11,7 @@ shorter chain spreads its own t_k steps over what is left.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def grid_steps(scheduler: DDIMScheduler, steps: int) -> tuple[Step, ...]:
         InvalidArgument: fewer than 1 or more steps than the schedule has.
     """
     total = scheduler.config.num_train_timesteps
-    check_integer("steps", steps, 1, total)
+    steps = check_integer("steps", steps, 1, total)
     asked = copy.copy(scheduler)  # set_timesteps rebinds two attributes; the caller's scheduler stays as it was
     asked.set_timesteps(steps)
     # "trailing" counts down with a float step, which for some counts (61 of 1000) yields one entry too many, t = -1.
@@ -84,7 +85,7 @@ def spread_steps(scheduler: DDIMScheduler, start: int, steps: int) -> tuple[Step
     """
     trailing = scheduler.config.timestep_spacing == "trailing"
     lowest = scheduler.config.steps_offset if scheduler.config.timestep_spacing == "leading" else 0
-    check_integer("device_steps", steps, 1, start - lowest + 1)
+    steps = check_integer("device_steps", steps, 1, start - lowest + 1)
     if trailing:
         timesteps = np.round((start + 1) * (1 - np.arange(steps) / steps)).astype(int) - 1
     else:
@@ -93,15 +94,34 @@ def spread_steps(scheduler: DDIMScheduler, start: int, steps: int) -> tuple[Step
     return tuple(zip(timesteps, [*timesteps[1:], COMPLETE]))
 
 
+def start_steps(scheduler: DDIMScheduler, steps: int, start: int | None) -> tuple[Step, ...]:
+    """Return the steps of a device alone: the uncut chain's, or `steps` of them spread evenly from timestep `start`."""
+    if start is None:
+        return grid_steps(scheduler, steps)
+    check_integer("steps", steps, 1)
+    return spread_steps(scheduler, check_integer("start", start, 0, scheduler.config.num_train_timesteps - 1), steps)
+
+
+def together(walks: Sequence[tuple[Step, ...]]) -> Sequence[Step | tuple[Step, ...]]:
+    """Turn one walk a latent, all equally long, into what `Denoiser.walk` takes: a step for all, or one each."""
+    return walks[0] if len(set(walks)) == 1 else list(zip(*walks))
+
+
 def server_steps(scheduler: DDIMScheduler, plan: SplitPlan) -> tuple[Step, ...]:
     """Return the t0 steps of the server: the first of the grid of the longest chain."""
     return grid_steps(scheduler, plan.longest)[: plan.shared_steps]
 
 
 def handoff_timestep(scheduler: DDIMScheduler, plan: SplitPlan) -> int:
-    """Return the timestep that comes after the server's steps on the longest chain; -1 if that chain is complete."""
-    left = grid_steps(scheduler, plan.longest)[plan.shared_steps :]
-    return left[0][0] if left else COMPLETE
+    """Return the timestep whose noise level the latent has after the server's steps; -1 if its chain is complete.
+
+    It is the one at which the last step landed. On rounded grids the device looks next a timestep beside that, and on
+    "linspace" grids, whose hops are longer than the T // N that diffusers lands below t, well below it.
+    """
+    walk = grid_steps(scheduler, plan.longest)
+    if plan.shared_steps == 0:
+        return walk[0][0]
+    return walk[plan.shared_steps - 1][1] if plan.shared_steps < len(walk) else COMPLETE
 
 
 def device_steps(scheduler: DDIMScheduler, plan: SplitPlan, steps: int) -> tuple[Step, ...]:
@@ -124,7 +144,13 @@ def device_steps(scheduler: DDIMScheduler, plan: SplitPlan, steps: int) -> tuple
     return left if steps == len(left) else spread_steps(scheduler, left[0][0], steps)
 
 
-def ddim_step(scheduler: DDIMScheduler, output: torch.Tensor, latent: torch.Tensor, t: int, t_prev: int) -> torch.Tensor:
+def ddim_step(
+    scheduler: DDIMScheduler,
+    output: torch.Tensor,
+    latent: torch.Tensor,
+    t: int | Sequence[int],
+    t_prev: int | Sequence[int],
+) -> torch.Tensor:
     """Take one deterministic DDIM step (eta = 0) from timestep t to t_prev; below 0, t_prev is the clean end.
 
     Song et al., "Denoising Diffusion Implicit Models", eq. (12); (7)-(10) of the paper. diffusers' own `step` only
@@ -133,12 +159,12 @@ def ddim_step(scheduler: DDIMScheduler, output: torch.Tensor, latent: torch.Tens
     Args:
         output: what the denoiser predicts (noise, v, or the clean latent), shape of `latent`.
         latent: z_t, shape (B, C, h, w).
+        t, t_prev: of all latents, or one each.
 
     Returns:
         z at t_prev, shape (B, C, h, w).
     """
-    alpha = scheduler.alphas_cumprod[t]
-    alpha_prev = scheduler.alphas_cumprod[t_prev] if t_prev >= 0 else scheduler.final_alpha_cumprod
+    alpha, alpha_prev = _alphas(scheduler, t, latent), _alphas(scheduler, t_prev, latent)
     beta = 1 - alpha
     if scheduler.config.prediction_type == "epsilon":
         clean = (latent - beta**0.5 * output) / alpha**0.5
@@ -151,4 +177,11 @@ def ddim_step(scheduler: DDIMScheduler, output: torch.Tensor, latent: torch.Tens
         noise = alpha**0.5 * output + beta**0.5 * latent
     if scheduler.config.clip_sample:
         clean = clean.clamp(-scheduler.config.clip_sample_range, scheduler.config.clip_sample_range)
-    return alpha_prev**0.5 * clean + (1 - alpha_prev) ** 0.5 * noise
+    return (alpha_prev**0.5 * clean + (1 - alpha_prev) ** 0.5 * noise).to(latent.dtype)
+
+
+def _alphas(scheduler: DDIMScheduler, t: int | Sequence[int], latent: torch.Tensor) -> torch.Tensor:
+    """Cumulative alpha of one timestep, or of one a latent in a shape that multiplies latents; below 0, of the clean end."""
+    if isinstance(t, int):
+        return scheduler.alphas_cumprod[t] if t >= 0 else scheduler.final_alpha_cumprod
+    return torch.stack([_alphas(scheduler, one, latent) for one in t]).to(latent.device).reshape(-1, 1, 1, 1)

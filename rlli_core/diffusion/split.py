@@ -16,7 +16,8 @@ from ..records import Handoff, SplitPlan
 from .checks import check_handoff, check_list, check_output, check_plan, check_prompt, check_prompts, check_seed, check_seeds
 from .denoiser import Denoiser
 from .loading import EMBEDDED, check_pipeline, load_pipeline
-from .schedule import Step, device_steps, grid_steps, handoff_timestep, memoryless, server_steps
+from .receiver import check_receiver, receive, restart_range
+from .schedule import Step, grid_steps, handoff_timestep, memoryless, server_steps, start_steps, together
 from .sweep import Run, SweepResult, run_sweep
 
 GUIDANCE_SCALE = 7.5  # diffusers' default
@@ -126,6 +127,8 @@ class SplitDiffusion:
         device: int = 0,
         guidance_scale: float | None = None,
         output_type: str = "pil",
+        receiver: str = "paper",
+        restart: int | None = None,
     ) -> Image.Image | torch.Tensor:
         """Run one device's t_k steps on a hand-off, towards the device's own `prompt`.
 
@@ -135,15 +138,23 @@ class SplitDiffusion:
                 server planned for, and spreads them evenly over what is left; the shared steps must be the same.
             device: which of the plan's devices, counted from 0.
             output_type: "pil" for an image, "latent" for z_0.
+            receiver: "paper" takes what arrived as if it were error-free and starts where the server stopped. "noise-aware"
+                undoes the bias of the link's bit errors, rescales, and starts at the timestep that has their noise: the same
+                bytes as "paper" where there are none, the device alone where nothing is left (BEP 0.5); see `receiver`.
+            restart: None, or an earlier timestep to start from, within `restart_range`, after adding fresh noise of the
+                hand-off's seed; where nothing was shared, the lone device's late start.
 
         Returns:
             The image; or the latent, shape (1, C, h, w), float32 on the CPU. With t_k = 0, of the hand-off as it is.
 
         Raises:
             InvalidArgument: an argument of a wrong type, shape or range, a latent that is not finite, a plan or a
-                schedule other than the server's, or more steps than are left.
+                schedule other than the server's, more steps than are left, or a restart at a timestep that has less noise
+                than the hand-off.
         """
-        made = self.device_denoises([handoff], [prompt], [plan], [device], guidance_scale, output_type)
+        made = self.device_denoises(
+            [handoff], [prompt], [plan], [device], guidance_scale, output_type, receiver=receiver, restarts=[restart]
+        )
         return made if isinstance(made, torch.Tensor) else made[0]
 
     def device_denoises(
@@ -155,11 +166,13 @@ class SplitDiffusion:
         guidance_scale: float | None = None,
         output_type: str = "pil",
         batch_size: int = 8,
+        receiver: str = "paper",
+        restarts: Sequence[int | None] | None = None,
     ) -> list[Image.Image] | torch.Tensor:
-        """Run `device_denoise` on many hand-offs; those that walk the same steps together, `batch_size` at a time.
+        """Run `device_denoise` on many hand-offs; those that walk as many steps together, `batch_size` at a time.
 
         Args:
-            plans, devices: one a hand-off; by default the plan of each hand-off, and device 0.
+            plans, devices, restarts: one a hand-off; by default the plan of each hand-off, device 0, and no restart.
 
         Returns:
             The images; or the latents z_0, shape (B, C, h, w), float32 on the CPU.
@@ -167,27 +180,51 @@ class SplitDiffusion:
         handoffs, guidance, output_type = list(handoffs), self._guidance(guidance_scale), check_output(output_type)
         plans = [None] * len(handoffs) if plans is None else plans
         devices = [0] * len(handoffs) if devices is None else devices
-        if len(handoffs) == 0 or {len(prompts), len(plans), len(devices)} != {len(handoffs)}:
-            raise InvalidArgument("handoffs", len(handoffs), "one or more, as many as the prompts, plans and devices")
+        restarts = [None] * len(handoffs) if restarts is None else restarts
+        if len(handoffs) == 0 or {len(prompts), len(plans), len(devices), len(restarts)} != {len(handoffs)}:
+            raise InvalidArgument("handoffs", len(handoffs), "one or more, as many as the prompts, plans, devices and restarts")
         prompts = [check_prompt(prompt) for prompt in prompts]
-        walks: dict[tuple[Step, ...], list[int]] = {}
-        for i, one in enumerate(zip(handoffs, plans, devices)):
-            walks.setdefault(self._device_steps(*one), []).append(i)
+        starts = [self._receive(*one, receiver) for one in zip(handoffs, plans, devices, restarts)]
+        # The paper's walks stay on a few grids; from effective timesteps each latent walks its own.
+        alike: dict[object, list[int]] = {}
+        for i, (_, walk) in enumerate(starts):
+            alike.setdefault(walk if receiver == "paper" else len(walk), []).append(i)
         made: dict[int, Any] = {}  # number of a hand-off: image or latent
         with self.denoiser.computing():
-            for steps, members in walks.items():
+            for members in alike.values():
                 for some in (members[batch] for batch in _batches(len(members), batch_size)):
-                    latents = self.denoiser.place(torch.cat([handoffs[i].latent for i in some]))
-                    latents = self.denoiser.walk(latents, [prompts[i] for i in some], steps, guidance)
+                    latents = self.denoiser.place(torch.cat([starts[i][0] for i in some]))
+                    latents = self.denoiser.walk(
+                        latents, [prompts[i] for i in some], together([starts[i][1] for i in some]), guidance
+                    )
                     made |= zip(some, self.denoiser.finish(latents, output_type))
         ordered = [made[i] for i in range(len(handoffs))]
         return torch.stack(ordered) if output_type == "latent" else ordered
 
+    def restart_range(self, handoff: Handoff, receiver: str = "paper") -> tuple[int, int]:
+        """Return the lowest and highest timestep at which a device may restart; the lowest is the effective timestep.
+
+        Raises:
+            InvalidArgument: as `device_denoise`.
+        """
+        check_handoff(handoff, None, self.scheduler, self.denoiser.latent_shape)
+        return restart_range(self.scheduler, handoff, check_receiver(receiver, handoff))
+
     def generate(
-        self, prompt: str, steps: int, seed: int, guidance_scale: float | None = None, output_type: str = "pil"
+        self,
+        prompt: str,
+        steps: int,
+        seed: int,
+        guidance_scale: float | None = None,
+        output_type: str = "pil",
+        start: int | None = None,
     ) -> Image.Image | torch.Tensor:
-        """Run the uncut chain; arguments and result as in `server_denoise` and `device_denoise`."""
-        made = self.generates([prompt], steps, [seed], guidance_scale, output_type)
+        """Run the uncut chain; arguments and result as in `server_denoise` and `device_denoise`.
+
+        Args:
+            start: None for the scheduler's own grid, or the timestep to start from, the steps spread evenly from there.
+        """
+        made = self.generates([prompt], steps, [seed], guidance_scale, output_type, start=start)
         return made if isinstance(made, torch.Tensor) else made[0]
 
     def generates(
@@ -198,8 +235,9 @@ class SplitDiffusion:
         guidance_scale: float | None = None,
         output_type: str = "pil",
         batch_size: int = 8,
+        start: int | None = None,
     ) -> list[Image.Image] | torch.Tensor:
-        """Run one uncut chain for each pair of prompt and seed, `batch_size` at a time.
+        """Run one uncut chain for each pair of prompt and seed, `batch_size` at a time; other arguments as in `generate`.
 
         Returns:
             The images; or the latents z_0, shape (S, C, h, w), float32 on the CPU.
@@ -207,7 +245,7 @@ class SplitDiffusion:
         prompts, seeds, output_type = check_prompts(prompts), check_seeds(seeds), check_output(output_type)
         if len(prompts) != len(seeds):
             raise InvalidArgument("seeds", seeds, f"as many as the prompts, {len(prompts)}")
-        walk, guidance = grid_steps(self.scheduler, steps), self._guidance(guidance_scale)
+        walk, guidance = start_steps(self.scheduler, steps, start), self._guidance(guidance_scale)
         parts: list[Any] = []
         with self.denoiser.computing():
             for some in _batches(len(seeds), batch_size):
@@ -288,6 +326,8 @@ class SplitDiffusion:
         output_type: str = "pil",
         batch_size: int = 8,
         progress: bool = True,
+        receivers: Sequence[str] = ("paper",),
+        restarts: Sequence[int | None] = (None,),
     ) -> SweepResult:
         """Run every combination of a grid without computing any shared prefix twice.
 
@@ -302,10 +342,11 @@ class SplitDiffusion:
             link: anything with `transmit(handoff, bep=..., seed=...)`; needed unless every `bep` is None.
             batch_size: latents that one call of the denoiser takes at most.
             progress: show a bar that counts denoiser calls.
+            receivers, restarts: as in `device_denoise`.
 
         Returns:
-            One record a combination, in the order of nested loops over prompts, t0, t_k, bep and seeds, with the
-            number of denoiser calls done and needed by separate runs.
+            One record a combination, in the order of nested loops over prompts, t0, t_k, bep, seeds, receivers and restarts,
+            with the number of denoiser calls done and needed by separate runs.
 
         Raises:
             InvalidArgument: as the single calls; or no link where one is needed.
@@ -320,16 +361,23 @@ class SplitDiffusion:
             check_list("device_steps", device_steps),
             check_list("bep", bep),
             check_seeds(seeds),
+            check_list("receivers", receivers),
+            check_list("restarts", restarts),
         )
         runs = [Run(server_prompt, *combination) for combination in grid]
         guidance, batch_size = self._guidance(guidance_scale), check_integer("batch_size", batch_size, 1)
         return run_sweep(self.denoiser, runs, link, guidance, check_output(output_type), batch_size, progress)
 
-    def _device_steps(self, handoff: Handoff, plan: SplitPlan | None, device: int) -> tuple[Step, ...]:
-        """Check one hand-off and return the steps that the device walks from it."""
+    def _receive(
+        self, handoff: Handoff, plan: SplitPlan | None, device: int, restart: int | None, receiver: str
+    ) -> tuple[torch.Tensor, tuple[Step, ...]]:
+        """Check one hand-off and return the latent that the device starts from, and the steps that it walks."""
         plan = check_handoff(handoff, plan, self.scheduler, self.denoiser.latent_shape)
         count = plan.steps_per_device[check_integer("device", device, 0, len(plan.steps_per_device) - 1)]
-        return device_steps(self.scheduler, handoff.plan, count)
+        return receive(self.scheduler, handoff, count, check_receiver(receiver, handoff), restart, self._noise)
+
+    def _noise(self, seed: int) -> torch.Tensor:
+        return self.denoiser.noise([seed]).float().cpu()
 
     def _guidance(self, guidance_scale: float | None) -> float:
         return self.guidance_scale if guidance_scale is None else check_number("guidance_scale", guidance_scale, 0)

@@ -2,7 +2,8 @@
 
 All runs of one length N = t0 + t_k and one seed start on the same server chain; each hand-off branches off it. At step
 i of grid N the server chains still needed and the device chains already handed over look at the same timestep, so they
-go through the denoiser together. Runs of other lengths have another grid and share nothing but the noise.
+go through the denoiser together. Runs of other lengths have another grid and share nothing but the noise. Devices that start
+elsewhere than where the server stopped leave the grid: they go through the denoiser together, each at its own timestep.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..errors import InvalidArgument, check_integer, check_number
-from ..records import Handoff, SplitPlan
+from ..errors import InvalidArgument, check_choice, check_integer, check_number
+from ..records import RECEIVERS, Handoff, SplitPlan
 from .checks import check_handoff
 from .denoiser import Denoiser
-from .schedule import grid_steps, handoff_timestep
+from .receiver import check_receiver, receive
+from .schedule import Step, grid_steps, handoff_timestep, together
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,20 @@ class Run:
     device_steps: int
     bep: float | None
     seed: int
+    receiver: str = "paper"
+    restart: int | None = None
 
     def __post_init__(self) -> None:
+        check_choice("receivers[...]", self.receiver, RECEIVERS)
+        if self.restart is not None:
+            check_integer("restarts[...]", self.restart, 0)
         check_integer("device_steps", self.device_steps, 0)  # one number: a run has one device
         SplitPlan(self.shared_steps, self.device_steps)  # raises on counts out of range
         if self.bep is not None:
             check_number("bep", self.bep, 0, 0.5)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SweepRecord(Run):
     """A `Run` with what it made: latent z_0, (1, C, h, w) float32 on the CPU, and its image unless not asked for."""
 
@@ -65,12 +72,16 @@ class SweepResult:
 
 @dataclass(frozen=True)
 class _Chain:
-    """A server chain (cut is None), or what becomes of it after the hand-off `cut` = (t0, bep, device prompt)."""
+    """A server chain (cut is None), or what becomes of it after the hand-off `cut` = (t0, bep, device prompt).
+
+    With `start`, the receiver and the restart, the device leaves the grid there.
+    """
 
     prompt: str
     steps: int
     seed: int
     cut: tuple[int, float | None, str] | None = None
+    start: tuple[str, int | None] | None = None
 
     @property
     def towards(self) -> str:
@@ -80,16 +91,19 @@ class _Chain:
 def _chain(run: Run) -> _Chain:
     """Return the chain whose end is the result of `run`; runs that cannot differ get the same one."""
     server = _Chain(run.server_prompt, run.shared_steps + run.device_steps, run.seed)
-    if run.bep is None and run.device_prompt == run.server_prompt:
+    receiver = run.receiver if run.bep else "paper"  # where no bit can be wrong, all receivers are alike
+    stays = receiver == "paper" and run.restart is None  # on the grid
+    if stays and run.bep is None and run.device_prompt == run.server_prompt:
         return server
-    return replace(server, cut=(run.shared_steps, run.bep, run.device_prompt))
+    cut = (run.shared_steps, run.bep, run.device_prompt)
+    return replace(server, cut=cut, start=None if stays else (receiver, run.restart))
 
 
 def _spans(chains: Sequence[_Chain]) -> dict[_Chain, tuple[int, int]]:
     """Return the steps (first, end) that each chain walks, server chains only as far as they are needed."""
     spans: dict[_Chain, tuple[int, int]] = {}
     for chain in chains:
-        server = replace(chain, cut=None)
+        server = replace(chain, cut=None, start=None)
         needed = chain.steps if chain.cut is None else chain.cut[0]
         spans[server] = (0, max(needed, spans.get(server, (0, 0))[1]))
         if chain.cut is not None:
@@ -133,36 +147,54 @@ def _walk_tree(
 ) -> dict[_Chain, torch.Tensor]:
     """Walk all chains of one length and return where each one ends, latents of shape (1, C, h, w)."""
     latents = {chain: denoiser.noise([chain.seed]) for chain in spans if chain.cut is None}
-    received: dict[tuple, torch.Tensor] = {}
+    received: dict[tuple, Handoff] = {}
+    elsewhere: dict[int, dict[_Chain, tuple[Step, ...]]] = {}  # by device steps
     length = next(iter(spans)).steps
     for i, step in enumerate([*grid_steps(denoiser.scheduler, length), None]):
-        for chain, (first, _) in spans.items():
+        for chain, (first, end) in spans.items():
             if chain.cut is not None and first == i:
-                server, bep = replace(chain, cut=None), chain.cut[1]
+                server, bep = replace(chain, cut=None, start=None), chain.cut[1]
                 if (server, i, bep) not in received:
                     received[server, i, bep] = _hand_over(denoiser, latents[server], server, i, bep, link)
-                latents[chain] = received[server, i, bep]
-        active = [chain for chain, (first, end) in spans.items() if first <= i < end]
+                got = received[server, i, bep]
+                if chain.start is None:
+                    latents[chain] = denoiser.place(got.latent)
+                    continue
+                start, walk = receive(
+                    denoiser.scheduler, got, end - first, check_receiver(chain.start[0], got), chain.start[1],
+                    lambda seed: denoiser.noise([seed]).float().cpu(),
+                )  # fmt: skip
+                latents[chain] = denoiser.place(start)
+                elsewhere.setdefault(len(walk), {})[chain] = walk
+        active = [chain for chain, (first, end) in spans.items() if chain.start is None and first <= i < end]
         for batch in _batches(active, batch_size):
             inputs = torch.cat([latents[chain] for chain in batch])
             outputs = denoiser.advance(inputs, [chain.towards for chain in batch], step, guidance)  # type: ignore[arg-type]
             latents |= zip(batch, outputs.split(1))
             bar.update(len(batch))
+    for walks in elsewhere.values():
+        for batch in _batches(list(walks), batch_size):
+            steps = together([walks[chain] for chain in batch])
+            outputs = denoiser.walk(
+                torch.cat([latents[chain] for chain in batch]), [chain.towards for chain in batch], steps, guidance
+            )
+            latents |= zip(batch, outputs.split(1))
+            bar.update(len(batch) * len(steps))
     return latents
 
 
 def _hand_over(
     denoiser: Denoiser, latent: torch.Tensor, server: _Chain, shared_steps: int, bep: float | None, link: Any
-) -> torch.Tensor:
+) -> Handoff:
     """Return what the devices receive of a server chain after `shared_steps`, the same bits for every device."""
-    if bep is None:
-        return latent
     plan = SplitPlan(shared_steps, server.steps - shared_steps)
     timestep = handoff_timestep(denoiser.scheduler, plan)
     sent = Handoff(latent.float().cpu(), plan, timestep, server.prompt, server.seed)
+    if bep is None:
+        return sent
     got = link.transmit(sent, bep=bep, seed=server.seed)
     check_handoff(got, plan, denoiser.scheduler, denoiser.latent_shape)
-    return denoiser.place(got.latent)
+    return got
 
 
 def _decode(denoiser: Denoiser, latents: dict[_Chain, torch.Tensor], batch_size: int) -> dict[_Chain, Image.Image]:

@@ -94,7 +94,8 @@ def test_every_call_visits_exactly_the_planned_timesteps(tiny_pipeline, schedule
     for device, steps in enumerate((5, 7)):
         seen = visited(chain, lambda device=device: chain.device_denoise(sent, DOG, plan, device, guidance_scale=1.0))
         assert seen == [(t, 1) for t, _ in device_steps(s, plan, steps)] and len(seen) == steps
-        assert seen[0][0] == sent.timestep
+        assert seen[0][0] == grid_steps(s, 10)[3][0] and sent.timestep == grid_steps(s, 10)[2][1]
+        assert seen[0][0] == sent.timestep or schedule == "sample linspace"  # there diffusers lands above where it looks next
     seen = visited(chain, lambda: chain.generate(CAT, 6, 7))
     assert seen == [(t, 2) for t, _ in grid_steps(s, 6)] and len(seen) == 6
 

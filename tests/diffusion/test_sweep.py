@@ -77,7 +77,7 @@ def test_the_calls_against_a_count_by_hand(chain):
     assert both.denoiser_calls_separate == 2 * 3 * (3 + 5 + 5 + 7)
     # One transmission a cut and BEP, whatever the number of devices.
     assert len(link.sent) == len(set(link.sent)) == 4 * 2
-    assert (SplitPlan(3, 4), 570, CAT, 7, 0.1, 7) in link.sent
+    assert (SplitPlan(3, 4), 571, CAT, 7, 0.1, 7) in link.sent
 
 
 def test_steps_at_one_timestep_go_together(chain):
