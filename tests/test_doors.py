@@ -13,7 +13,18 @@ from PIL import Image
 from rlli_core import FisherSnedecorF, Link, Persona, PersonaAgent, SplitDiffusion, SplitPlan
 from rlli_core.allocation import Service, ServiceConfig, ServiceEnv, optimum, oracle
 from rlli_core.book import intervals, say
-from rlli_core.channel import average_bep, conditional_bep, dbw_to_w, decode, encode, flip_bits, read_header, w_to_dbw
+from rlli_core.channel import (
+    average_bep,
+    code_moments,
+    conditional_bep,
+    dbw_to_w,
+    decode,
+    encode,
+    flip_bits,
+    moments,
+    read_header,
+    w_to_dbw,
+)
 from rlli_core.errors import RlliError
 from rlli_core.qoe import psnr, ssim
 from rlli_core.qoe.favourites import read_favourites
@@ -70,6 +81,9 @@ def doors(tmp_path_factory, tiny_pipeline) -> dict[str, tuple[Callable, dict]]:
         "link.power_for_bep": (link.power_for_bep, {"bep": 0.1, "gain": 1.0}),
         "link.transmit": (link.transmit, {"handoff": sent, "seed": 0, "bep": 0.1}),
         "link.transmit by power": (link.transmit, {"handoff": sent, "seed": 0, "power_w": 1.0, "gain": 1.0}),
+        "moments": (moments, {"bits": 4, "bep": 0.1, "number_format": "uniform", "low": 0.0, "high": 1.0}),
+        "moments by bit": (moments, {"bits": 2, "bep": [0.1, None], "number_format": "gray"}),
+        "code_moments": (code_moments, {"bits": 4, "bep": 0.1, "number_format": "gray", "low": 0.0, "high": 1.0}),
         "average_bep": (average_bep, {"modulation": "bpsk", "fading": fading, "mean_snr": 1.0}),
         "conditional_bep": (conditional_bep, {"modulation": "bpsk", "snr": 1.0}),
         "dbw_to_w": (dbw_to_w, {"power_dbw": 1.0}),
@@ -153,7 +167,8 @@ def test_every_door_works_as_it_should(doors):
 
 NAMES = [
     "SplitPlan", "FisherSnedecorF", "fading.sample", "Link", "link.bep", "link.mean_snr", "link.power_for_bep", "link.transmit",
-    "link.transmit by power", "average_bep", "conditional_bep", "dbw_to_w", "w_to_dbw", "encode", "decode", "read_header", "flip_bits", "Persona",
+    "link.transmit by power", "moments", "moments by bit", "code_moments", "average_bep", "conditional_bep", "dbw_to_w", "w_to_dbw",
+    "encode", "decode", "read_header", "flip_bits", "Persona",
     "Persona.of", "Persona.named", "chain.server_denoise", "chain.device_denoise", "chain.generate", "chain.generates", "chain.path", "chain.decode",
     "chain.sweep", "from_pretrained", "agent.score", "agent.scores", "agent.descriptions", "psnr", "ssim", "read_favourites", "serve",
     "ServiceConfig", "env.reset", "env.step", "service.state", "service.draw", "optimum", "no_sharing", "intervals", "say",

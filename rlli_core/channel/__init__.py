@@ -1,6 +1,7 @@
 """The wireless link: fading, modulation, codec, and the link that joins them."""
 
-from .codec import BITS, NUMBER_FORMATS, Header, Packet, decode, encode, flip_bits, read_header
+from .codec import BITS, NUMBER_FORMATS, UNIFORM_FORMATS, Header, Packet, decode, encode, flip_bits, read_header
+from .damage import Moments, code_moments, moments
 from .fading import FisherSnedecorF
 from .link import PAPER_LINKS, Link, dbw_to_w, w_to_dbw
 from .modulation import MODULATIONS, average_bep, conditional_bep
@@ -10,16 +11,20 @@ __all__ = [
     "MODULATIONS",
     "NUMBER_FORMATS",
     "PAPER_LINKS",
+    "UNIFORM_FORMATS",
     "FisherSnedecorF",
     "Header",
     "Link",
+    "Moments",
     "Packet",
     "average_bep",
+    "code_moments",
     "conditional_bep",
     "dbw_to_w",
     "decode",
     "encode",
     "flip_bits",
+    "moments",
     "read_header",
     "w_to_dbw",
 ]

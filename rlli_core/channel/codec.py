@@ -20,7 +20,8 @@ from ..records import SplitPlan
 
 BITS = (4, 6, 8, 16)
 _FLOAT_TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-NUMBER_FORMATS = ("uniform", *_FLOAT_TYPES)
+NUMBER_FORMATS = ("uniform", *_FLOAT_TYPES, "gray")  # a header says which by its place here
+UNIFORM_FORMATS = ("uniform", "gray")
 
 _MAGIC = b"RLLI"
 _FIXED = struct.Struct("<4sBBBffhI")  # magic, format, bits, dimensions, low, high, plan's devices, plan's shared steps
@@ -71,13 +72,14 @@ def encode(latent: torch.Tensor, plan: SplitPlan | None = None, *, bits: int = 8
     """Turn a latent into bits.
 
     The "uniform" format rounds every value to the nearest of 2^bits levels spread evenly from the tensor's minimum to
-    its maximum, so an error-free round trip is within half a level, (high - low) / (2^bits - 1) / 2.
+    its maximum, so an error-free round trip is within half a level, (high - low) / (2^bits - 1) / 2. It numbers the levels in
+    natural binary; "gray" has the same levels with Gray labels, of which neighbours differ in one bit.
 
     Args:
         latent: floating-point tensor of any shape, at least one value, all finite; sent as float32.
         plan: carried in the header for the device.
-        bits: bits a value in the uniform format, 4, 6, 8 or 16; a float format has its own width.
-        number_format: "uniform", "float32", "float16" or "bfloat16".
+        bits: bits a value in the formats "uniform" and "gray", 4, 6, 8 or 16; a float format has its own width.
+        number_format: "uniform", "gray", "float32", "float16" or "bfloat16".
 
     Raises:
         InvalidArgument: an argument outside these.
@@ -90,8 +92,9 @@ def encode(latent: torch.Tensor, plan: SplitPlan | None = None, *, bits: int = 8
         check_type("plan", plan, SplitPlan, "a SplitPlan or None")
     values = _check_latent(latent)
     low, high = float(values.min()), float(values.max())
-    if number_format == "uniform":
-        payload = _pack(_quantise(values.numpy(), low, high, bits), bits)
+    if number_format in UNIFORM_FORMATS:
+        codes = _quantise(values.numpy(), low, high, bits)
+        payload = _pack(codes if number_format == "uniform" else codes ^ codes >> 1, bits)
     else:
         floats = values.to(_FLOAT_TYPES[number_format])
         bits, payload = 8 * floats.element_size(), floats.view(torch.uint8).numpy().tobytes()
@@ -105,11 +108,15 @@ def decode(packet: Packet) -> torch.Tensor:
         CorruptPacket: the header fails its checksum, or the payload's length does not fit it.
     """
     check_type("packet", packet, Packet, "a Packet, as `encode` makes it")
-    header = read_header(packet.header)
-    if len(packet.payload) != header.payload_bytes:
-        raise CorruptPacket(f"payload has {len(packet.payload)} bytes, its header says {header.payload_bytes}")
-    raw = np.frombuffer(packet.payload, np.uint8)
-    if header.number_format == "uniform":
+    return decode_payload(packet.payload, read_header(packet.header))
+
+
+def decode_payload(payload: bytes, header: Header) -> torch.Tensor:
+    """`decode`, of a payload whose header has been read."""
+    if len(payload) != header.payload_bytes:
+        raise CorruptPacket(f"payload has {len(payload)} bytes, its header says {header.payload_bytes}")
+    raw = np.frombuffer(payload, np.uint8)
+    if header.number_format in UNIFORM_FORMATS:
         values = torch.from_numpy(_dequantise(_unpack(raw, header), header))
     else:
         values = torch.from_numpy(raw.copy()).view(_FLOAT_TYPES[header.number_format]).float()
@@ -211,6 +218,9 @@ def _quantise(values: np.ndarray, low: float, high: float, bits: int) -> np.ndar
 def _dequantise(codes: np.ndarray, header: Header) -> np.ndarray:
     """Levels of the codes, float32 of shape (n,), by table: every entry lies in [low, high]."""
     table = np.linspace(header.low, header.high, 2**header.bits).astype(np.float32)
+    if header.number_format == "gray":
+        levels = np.arange(table.size)
+        table[levels ^ levels >> 1] = table.copy()
     values = np.empty(codes.size, np.float32)
     for start in range(0, codes.size, _BLOCK):
         block = slice(start, start + _BLOCK)

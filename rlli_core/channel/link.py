@@ -10,7 +10,8 @@ from scipy import optimize
 
 from ..errors import InvalidArgument, check_integer, check_number
 from ..records import Handoff, LinkReport
-from .codec import check_format, decode, encode, flip_bits, read_header
+from .codec import Header, check_format, decode_payload, encode, flip_bits, read_header
+from .damage import Moments, equal_bits
 from .fading import FisherSnedecorF
 from .modulation import average_bep, check_array, check_modulation, conditional_bep
 
@@ -38,8 +39,9 @@ class Link:
     Args:
         fading: law of the unit-mean power gain g.
         modulation: one of `MODULATIONS`.
-        bits: bits a latent value in the "uniform" number format, 4, 6, 8 or 16; float formats have their own width.
-        number_format: "uniform", or "float32", "float16", "bfloat16" to see why they fail.
+        bits: bits a latent value in the formats "uniform" and "gray", 4, 6, 8 or 16; float formats have their own width.
+        number_format: "uniform", "gray" (the same levels with Gray labels), or "float32", "float16", "bfloat16" to see why
+            they fail.
         gain_db: mean link budget in dB, antenna gains and path loss over noise at `bit_rate_bps`: the mean Eb/N0 in dB
             is the transmit power in dBW plus `gain_db`.
         bit_rate_bps: payload bits a second on air, above 0; sets airtime and energy.
@@ -135,7 +137,8 @@ class Link:
             gain: with `power_w`, the instantaneous fading power gain during this packet; None averages over the fading.
 
         Returns:
-            The hand-off with the received latent and a `LinkReport` in `.link`.
+            The hand-off with the received latent and a `LinkReport` in `.link`; its bias, offset and variance are those of the
+            bit errors over all hops so far, without quantisation.
 
         Raises:
             InvalidArgument: neither or both of `bep` and `power_w`; a value outside its range; a non-finite latent.
@@ -145,18 +148,31 @@ class Link:
         check_integer("seed", seed, 0)
         bep, snr = self._bep_and_snr(bep, power_w, gain)
         packet = encode(handoff.latent, handoff.plan, bits=self.bits, number_format=self.number_format)
-        received = replace(packet, payload=flip_bits(packet.payload, bep, seed))
+        received = flip_bits(packet.payload, bep, seed)
+        header = read_header(packet.header)
+        damage = self._moments(bep, header)
+        if handoff.link is not None:
+            damage = damage.after(Moments(handoff.link.bias, handoff.link.offset, handoff.link.variance))
         airtime_s = packet.payload_bits / self.bit_rate_bps
         report = LinkReport(
             bit_error_probability=bep,
-            flipped_bits=_count_different_bits(packet.payload, received.payload),
+            flipped_bits=_count_different_bits(packet.payload, received),
             payload_bits=packet.payload_bits,
             power_w=None if power_w is None else float(power_w),
             snr=snr,
             airtime_s=airtime_s,
             energy_mwh=None if power_w is None else float(power_w) * airtime_s / _JOULES_PER_MWH,
+            low=header.low,
+            high=header.high,
+            bias=damage.bias,
+            offset=damage.offset,
+            variance=damage.variance,
         )
-        return replace(handoff, latent=decode(received), plan=read_header(received.header).plan or handoff.plan, link=report)
+        return replace(handoff, latent=decode_payload(received, header), plan=header.plan or handoff.plan, link=report)
+
+    def _moments(self, bep: float, header: Header) -> Moments:
+        """What this hop does to a value, as its receiver knows it."""
+        return equal_bits(self.number_format, self.bits, bep).over(header.low, header.high)
 
     def _bep_and_snr(self, bep: float | None, power_w: float | None, gain: float | None) -> tuple[float, float | None]:
         """BEP and received SNR (None where the BEP was given) of one transmission, its arguments checked."""

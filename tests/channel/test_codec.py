@@ -8,13 +8,13 @@ import pytest
 import torch
 from scipy import stats
 
-from rlli_core.channel import BITS, NUMBER_FORMATS, Packet, decode, encode, flip_bits, read_header
+from rlli_core.channel import BITS, NUMBER_FORMATS, UNIFORM_FORMATS, Packet, decode, encode, flip_bits, read_header
 from rlli_core.channel.codec import _flip_positions
 from rlli_core.errors import CorruptPacket, InvalidArgument
 from rlli_core.records import SplitPlan
 
 CONFIDENCE = 0.999  # of every statistical test below, two-sided
-FLOATS = NUMBER_FORMATS[1:]
+FLOATS = [name for name in NUMBER_FORMATS if name not in UNIFORM_FORMATS]
 
 
 def latent(*shape, seed=0, dtype=torch.float32):
@@ -66,6 +66,22 @@ def test_payload_against_a_packing_done_bit_by_bit():
 def test_payload_has_no_wasted_bit(bits, size):
     assert len(encode(latent(1, 4, 16, 16), bits=bits).payload) == size
     assert encode(latent(1, 4, 16, 16), bits=bits).payload_bits == 8 * size
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_gray_has_the_same_levels_and_neighbours_differ_in_one_bit(bits):
+    sent = torch.linspace(-1, 1, 2**bits, dtype=torch.float64).float()
+    packet = encode(sent, bits=bits, number_format="gray")
+    labels = bits_of(packet.payload).reshape(-1, bits)
+    assert (np.abs(np.diff(labels.astype(int), axis=0)).sum(1) == 1).all()
+    assert torch.equal(decode(packet), sent)
+    other = latent(1, 4, 5, 5)
+    assert torch.equal(decode(encode(other, bits=bits, number_format="gray")), decode(encode(other, bits=bits)))
+
+
+def test_number_formats_keep_their_places():
+    """A header says by its place which one it is."""
+    assert NUMBER_FORMATS == ("uniform", "float32", "float16", "bfloat16", "gray")
 
 
 @pytest.mark.parametrize("number_format", FLOATS)
