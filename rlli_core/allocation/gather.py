@@ -1,14 +1,18 @@
-"""Gathers the table of QoE: `python -m rlli_core.allocation.gather` (about 65 core-minutes; goes on where it was broken off)."""
+"""Gathers scores: `python -m rlli_core.allocation.gather table` for the table of QoE (65 core-minutes), `handoffs` (120).
+
+One file a unit of work in a folder outside the repository; what is there is kept, so a broken-off run goes on.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from PIL import Image
 from tqdm.auto import tqdm
 
 from ..channel import Link
@@ -16,35 +20,121 @@ from ..diffusion.split import SplitDiffusion
 from ..files import WORK, provenance, write_json
 from ..processes import in_processes
 from ..qoe.agent import PersonaAgent
-from ..qoe.persona import Persona
+from ..qoe.persona import Persona, people
+from ..records import Handoff, SplitPlan
+from . import handoffs
 from .prompts import embed, groups
 from .table import BEPS, DEVICE_STEPS, PERSONAS, SEEDS, SHARED_STEPS, TABLE, sobol_traits
 
 
-def gather(folder: Path, worker: int = 0, workers: int = 1) -> None:
-    """Fill `folder` with one file a pair and seed; what is there is kept, so a broken-off run goes on."""
+
+Images = list[Image.Image]
+Score = Callable[[Images, str], np.ndarray]  # images and the prompt to score (image, persona)
+
+
+def gather_table(folder: Path, worker: int = 0, workers: int = 1) -> None:
+    """Fill `folder` with one file a pair and seed: scores (hand-off, persona) of the lattice and of devices alone."""
+    made_of = groups()
+    units = [(g, d, s) for s, (g, members) in product(range(SEEDS), enumerate(made_of)) for d in range(len(members))]
+
+    def compute(chain: SplitDiffusion, score: Score, unit: tuple[int, int, int]) -> np.ndarray:
+        group, device, seed = unit
+        server, prompt = made_of[group][0], made_of[group][device]
+        made = chain.sweep(server, [prompt], SHARED_STEPS, DEVICE_STEPS, BEPS, [seed], Link(), batch_size=32, progress=False)
+        images = [record.image for record in made.records if record.image] + [chain.generate(prompt, n, seed) for n in DEVICE_STEPS]
+        return score(images, prompt)
+
+    _fill(folder, units[worker::workers], [Persona.of(traits) for traits in sobol_traits()], compute)
+
+
+def gather_handoffs(folder: Path, worker: int = 0, workers: int = 1) -> None:
+    """Fill `folder` with one file a case and seed: scores (image, person) in the order of `HandoffScores`' arrays."""
+    units = [(case, seed) for seed in range(handoffs.SEEDS) for case in range(handoffs.CASES) if _wanted(case, seed)]
+    _fill(folder, units[worker::workers], [Persona.named(name) for name in people()], _handoffs_of)
+
+
+def _wanted(case: int, seed: int) -> bool:
+    return seed < (handoffs.SEEDS if case % 2 else handoffs.FITTING_SEEDS)
+
+
+def _handoffs_of(chain: SplitDiffusion, score: Score, unit: tuple[int, int]) -> np.ndarray:
+    """Scores of one case and seed, and the effective timesteps on the link, as `_unpack` reads them."""
+    case, seed = unit
+    prompts, link, parts = handoffs.cases()[case], Link(), []
+
+    def finish(some: Sequence[Handoff], prompt: str, receivers: Sequence[str], restarts: Sequence[int | None]) -> None:
+        images: dict[int, Image.Image] = {}
+        for receiver in set(receivers):
+            members = [i for i, one in enumerate(receivers) if one == receiver]
+            made = chain.device_denoises(
+                [some[i] for i in members], [prompt] * len(members), batch_size=32, receiver=receiver,
+                restarts=[restarts[i] for i in members],
+            )  # fmt: skip
+            images |= zip(members, made)
+        parts.append(score([images[i] for i in range(len(some))], prompt))
+
+    effective = []
+    for plan in handoffs.LINK_PLANS:
+        sent = chain.server_denoise(prompts[0], SplitPlan(*plan), seed)
+        arrived = [link.transmit(sent, bep=bep, seed=seed) for bep in handoffs.BEPS]
+        taken = [[got, got, _assume(got, bep / 2), _assume(got, min(2 * bep, 0.5))] for got, bep in zip(arrived, handoffs.BEPS)]
+        receivers = ["paper", "noise-aware", "noise-aware", "noise-aware"] * len(arrived)
+        finish(sum(taken, []), prompts[0], receivers, [None] * len(receivers))
+        effective += [chain.restart_range(got, "noise-aware")[0] for got in arrived]
+
+    sents = [chain.server_denoise(prompts[0], SplitPlan(handoffs.SHARED_STEPS, steps), seed) for steps in handoffs.DEVICE_STEPS]
+    for prompt in prompts:
+        some = [(sent, restart) for sent in sents for restart in handoffs.RESTARTS]
+        possible = [restart is None or restart >= chain.restart_range(sent)[0] for sent, restart in some]
+        kept = [pair for pair, may in zip(some, possible) if may]
+        finish([sent for sent, _ in kept], prompt, ["paper"] * len(kept), [restart for _, restart in kept])
+        scores = np.full((len(some), parts[-1].shape[1]), np.nan)
+        scores[possible] = parts[-1]
+        parts[-1] = scores
+    for prompt in prompts:
+        alone = [chain.server_denoise(prompt, SplitPlan(0, steps), seed) for steps in handoffs.DEVICE_STEPS]
+        some = [(noise, start) for noise in alone for start in handoffs.STARTS]
+        finish([noise for noise, _ in some], prompt, ["paper"] * len(some), [start for _, start in some])
+
+    for plan in handoffs.NOISE_PLANS if seed < handoffs.NOISE_SEEDS else ():
+        sent = chain.server_denoise(prompts[0], SplitPlan(*plan), seed)
+        arrived = [link.transmit(sent, bep=bep, seed=seed) for bep in handoffs.NOISE_BEPS]
+        to = [chain.restart_range(got, "noise-aware")[0] for got in arrived]
+        for prompt in prompts:
+            finish([*arrived, *[sent] * len(to)], prompt, ["noise-aware"] * len(to) + ["paper"] * len(to), [None] * len(to) + to)
+    width = parts[0].shape[1]
+    return np.concatenate([*parts, np.array(effective, float)[:, None].repeat(width, 1)])
+
+
+def _assume(got: Handoff, bep: float) -> Handoff:
+    from dataclasses import replace
+
+    from ..channel import moments
+
+    m = moments(8, bep, "uniform", got.link.low, got.link.high)
+    return replace(got, link=replace(got.link, bias=m.bias, offset=m.offset, variance=m.variance))
+
+
+def _fill(folder: Path, units: Sequence[tuple[int, ...]], asked: Sequence[Persona], compute: Callable[..., np.ndarray]) -> None:
+    """Write what `compute` makes of each unit that is not there yet, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     chain = SplitDiffusion.from_pretrained("embedded", dtype="bf16")
     agent = PersonaAgent.from_pretrained("embedded", dtype="bf16", batch_size=64)
-    asked = [Persona.of(traits) for traits in sobol_traits()]
-    made_of = groups()
-    units = [(g, d, s) for s, (g, members) in product(range(SEEDS), enumerate(made_of)) for d in range(len(members))]
-    for group, device, seed in tqdm(units[worker::workers], desc="gathering", mininterval=10):
-        path = folder / f"{group}-{device}-{seed}.npy"
+
+    def score(images: Images, prompt: str) -> np.ndarray:
+        scores = agent.scores(images * len(asked), [p for p in asked for _ in images], prompt)
+        return np.array([score.value for score in scores]).reshape(len(asked), len(images)).T
+
+    for unit in tqdm(units, desc="gathering", mininterval=10):
+        path = folder / f"{'-'.join(map(str, unit))}.npy"
         if path.exists():
             continue
-        server, prompt = made_of[group][0], made_of[group][device]
-        made = chain.sweep(server, [prompt], SHARED_STEPS, DEVICE_STEPS, BEPS, [seed], Link(), batch_size=32, progress=False)
-        images: list[Any] = [record.image for record in made.records]
-        images += [chain.generate(prompt, steps, seed) for steps in DEVICE_STEPS]
-        scores = agent.scores(images * PERSONAS, [p for p in asked for _ in images], prompt)
-        table = np.array([score.value for score in scores]).reshape(PERSONAS, len(images)).T
         waiting = path.with_suffix(f".{os.getpid()}.npy")  # two commands may be gathering
-        np.save(waiting, table.astype(np.float16))
+        np.save(waiting, compute(chain, score, unit).astype(np.float16))
         waiting.replace(path)
 
 
-def assemble(folder: Path, path: Path = TABLE) -> None:
+def assemble_table(folder: Path, path: Path = TABLE) -> None:
     """Put the files of `folder` together to the shipped table, with what a policy sees of the prompts and its provenance."""
     made, size = groups(), len(SHARED_STEPS) * len(DEVICE_STEPS) * len(BEPS)
     units = np.array(
@@ -60,19 +150,53 @@ def assemble(folder: Path, path: Path = TABLE) -> None:
         groups=[[prompts.index(prompt) for prompt in group] for group in made],
         embeddings=embed(SplitDiffusion.from_pretrained("embedded"), prompts),
     )
-    about = provenance("python -m rlli_core.allocation.gather")
+    about = provenance("python -m rlli_core.allocation.gather table")
     about |= {"seeds": list(range(SEEDS)), "personas": PERSONAS, "dtype": "bf16", "image_scores": int(units.size)}
     write_json(path.with_suffix(".json"), about)
+
+
+def assemble_handoffs(folder: Path, path: Path = handoffs.SCORES) -> None:
+    """Put the files of `folder` together to the shipped scores of hand-offs."""
+    made, kinds, steps, who = handoffs.cases(), len(handoffs.KINDS), len(handoffs.DEVICE_STEPS), list(people())
+    lead = (handoffs.CASES, handoffs.SEEDS)
+    shapes = {
+        "link": (len(handoffs.LINK_PLANS), len(handoffs.BEPS), len(handoffs.RECEPTIONS)),
+        "restart": (kinds, steps, len(handoffs.RESTARTS)),
+        "alone": (kinds, steps, len(handoffs.STARTS)),
+        "noise": (len(handoffs.NOISE_PLANS), kinds, 2, len(handoffs.NOISE_BEPS)),
+        "effective": (len(handoffs.LINK_PLANS), len(handoffs.BEPS)),
+    }
+    arrays = {name: np.full((*lead, *shape, len(who)), np.nan, np.float16) for name, shape in shapes.items()}
+    for case, seed in product(*map(range, lead)):
+        if not _wanted(case, seed):
+            continue
+        rows = np.load(folder / f"{case}-{seed}.npy")
+        for name, shape in shapes.items():
+            if name != "noise" or seed < handoffs.NOISE_SEEDS:
+                part, rows = np.split(rows, [int(np.prod(shape))])
+                arrays[name][case, seed] = part.reshape(*shape, len(who))
+    seen = embed(SplitDiffusion.from_pretrained("embedded"), [prompt for case in made for prompt in case]).reshape(len(made), kinds, -1)
+    arrays["effective"] = arrays["effective"][..., 0]
+    arrays["noise"] = np.moveaxis(arrays["noise"], -2, 3)  # (plan, BEP, kind, 2) after case and seed
+    np.savez_compressed(
+        path, cases=made, people=who, distances=np.linalg.norm(seen - seen[:, :1], axis=-1).astype(np.float32), **arrays
+    )
+    about = provenance("python -m rlli_core.allocation.gather handoffs")
+    scores = sum(int(np.isfinite(array).sum()) for name, array in arrays.items() if name != "effective")
+    write_json(path.with_suffix(".json"), about | {"dtype": "bf16", "image_scores": scores})
 
 
 def main() -> None:
     """Gather, with one process a core, and assemble."""
     parser = argparse.ArgumentParser(prog="python -m rlli_core.allocation.gather", description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, default=WORK / "qoe_table", help="where results wait until all are there")
+    parser.add_argument("what", choices=("table", "handoffs"), nargs="?", default="table")
+    parser.add_argument("--work", type=Path, default=WORK, help="where results wait until all are there")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     options = parser.parse_args()
-    in_processes(gather, [(options.work, i, options.workers) for i in range(options.workers)])
-    assemble(options.work)
+    folder = options.work / {"table": "qoe_table", "handoffs": "handoffs"}[options.what]
+    fill, assemble = {"table": (gather_table, assemble_table), "handoffs": (gather_handoffs, assemble_handoffs)}[options.what]
+    in_processes(fill, [(folder, i, options.workers) for i in range(options.workers)])
+    assemble(folder)
 
 
 if __name__ == "__main__":
