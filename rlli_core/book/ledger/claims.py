@@ -1,6 +1,6 @@
 """The claims ledger: what the paper says, checked on the numbers that the notebooks recorded.
 
-`data/claims.yaml` holds the claims C1 to C15, each with checks: a sentence, an expression over recorded numbers, and the
+`data/claims.yaml` holds the paper's claims C1 to C15 and the book's own from H1 on, each with checks: a sentence, an expression over recorded numbers, and the
 limits that it has to keep. The verdict of a claim is computed here from its checks and stands nowhere else. The same file
 ties the title of each notebook to checks of what it states.
 """
@@ -18,6 +18,7 @@ __all__ += ["findings", "judge", "latest", "read", "show"]
 
 REPRODUCED, PARTLY, NOT_REPRODUCED, NEEDS_GPU = "reproduced", "partly", "not reproduced", "needs a GPU"
 UNTESTABLE, ARITHMETIC = "not testable here", "by arithmetic only"
+OWN_WORDS = {REPRODUCED: "holds", PARTLY: "holds in part", NOT_REPRODUCED: "does not hold"}  # of a claim that is the book's own
 SYMBOLS = {REPRODUCED: "✓", PARTLY: "◐", NOT_REPRODUCED: "✗", NEEDS_GPU: "…", UNTESTABLE: "○", ARITHMETIC: "="}
 
 
@@ -60,7 +61,13 @@ class Finding:
     @property
     def verdict(self) -> str:
         """Computed from the checks, of several readings from those of the one that the paper's text supports."""
-        return verdict(self._read_as(self.claim.reading))
+        found = verdict(self._read_as(self.claim.reading))
+        return OWN_WORDS.get(found, found) if self.claim.own else found
+
+    @property
+    def symbol(self) -> str:
+        """Of the verdict."""
+        return SYMBOLS[verdict(self._read_as(self.claim.reading))]
 
     @property
     def count(self) -> str:
@@ -83,7 +90,7 @@ class Finding:
         others = [r for r in self.readings if r["reading"] != self.claim.reading]
         beside = [f"{r['symbol']} {r['count']} if read as “{r['reading']}”" for r in others]
         counts = "; ".join([self.count, *beside]).replace(" checks hold", "")
-        return f"{SYMBOLS[self.verdict]} {self.verdict} ({counts})"
+        return f"{self.symbol} {self.verdict} ({counts})"
 
     def _read_as(self, reading: str) -> list[Result]:
         return [result for result in self.results if result.check.reading in ("", reading)]
@@ -175,7 +182,7 @@ def as_data(found: Sequence[Finding]) -> list[dict]:
             **{key: value for key, value in asdict(finding.claim).items() if key != "checks"},
             "reason": finding.reason,
             "verdict": finding.verdict,
-            "symbol": SYMBOLS[finding.verdict],
+            "symbol": finding.symbol,
             "count": finding.count,
             "summary": finding.summary,
             "readings": finding.readings,

@@ -11,6 +11,7 @@ from ...files import DATA
 from .expressions import names_in
 
 LEDGER = DATA / "claims.yaml"
+OWN = {"own": True, "where": "this book", "paper": ""}  # what an own claim need not say
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ class Check:
 @dataclass(frozen=True)
 class Claim:
     """A claim of the paper: `where` it stands there, the `claim` in our words, what the `paper` has for it, and where it is
-    measured here; `reason` says what one has to know about the outcome, `reading` which of several the paper's text supports."""
+    measured here; `reason` says what one has to know about the outcome, `reading` which of several the paper's text supports.
+
+    An `own` claim is this book's, beyond the paper: it stands nowhere there.
+    """
 
     id: str
     title: str
@@ -61,6 +65,7 @@ class Claim:
     checks: tuple[Check, ...]
     reason: str = ""
     reading: str = ""
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ def read(path: Path = LEDGER) -> Ledger:
     text = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
         ledger = Ledger(
-            tuple(map(_claim, text["claims"])), tuple(map(_title, text["titles"])),
+            tuple(map(_claim, [*text["claims"], *(OWN | entry for entry in text.get("own", ()))])), tuple(map(_title, text["titles"])),
             tuple(Figure(**entry | {key: tuple(entry.get(key, ())) for key in ("pages", "claims")}) for entry in text["figures"]),
             **text["agreement"],
         )  # fmt: skip
