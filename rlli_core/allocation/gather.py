@@ -16,6 +16,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..channel import Link
+from ..diffusion.schedule import handoff_timestep
 from ..diffusion.split import SplitDiffusion
 from ..files import WORK, provenance, write_json
 from ..processes import in_processes
@@ -25,8 +26,6 @@ from ..records import Handoff, SplitPlan
 from . import handoffs
 from .prompts import embed, groups
 from .table import BEPS, DEVICE_STEPS, PERSONAS, SEEDS, SHARED_STEPS, TABLE, sobol_traits
-
-
 
 Images = list[Image.Image]
 Score = Callable[[Images, str], np.ndarray]  # images and the prompt to score (image, persona)
@@ -41,7 +40,9 @@ def gather_table(folder: Path, worker: int = 0, workers: int = 1) -> None:
         group, device, seed = unit
         server, prompt = made_of[group][0], made_of[group][device]
         made = chain.sweep(server, [prompt], SHARED_STEPS, DEVICE_STEPS, BEPS, [seed], Link(), batch_size=32, progress=False)
-        images = [record.image for record in made.records if record.image] + [chain.generate(prompt, n, seed) for n in DEVICE_STEPS]
+        images = [record.image for record in made.records if record.image] + [
+            chain.generate(prompt, n, seed) for n in DEVICE_STEPS
+        ]
         return score(images, prompt)
 
     _fill(folder, units[worker::workers], [Persona.of(traits) for traits in sobol_traits()], compute)
@@ -101,7 +102,9 @@ def _handoffs_of(chain: SplitDiffusion, score: Score, unit: tuple[int, int]) -> 
         arrived = [link.transmit(sent, bep=bep, seed=seed) for bep in handoffs.NOISE_BEPS]
         to = [chain.restart_range(got, "noise-aware")[0] for got in arrived]
         for prompt in prompts:
-            finish([*arrived, *[sent] * len(to)], prompt, ["noise-aware"] * len(to) + ["paper"] * len(to), [None] * len(to) + to)
+            finish(
+                [*arrived, *[sent] * len(to)], prompt, ["noise-aware"] * len(to) + ["paper"] * len(to), [None] * len(to) + to
+            )
     width = parts[0].shape[1]
     return np.concatenate([*parts, np.array(effective, float)[:, None].repeat(width, 1)])
 
@@ -175,11 +178,18 @@ def assemble_handoffs(folder: Path, path: Path = handoffs.SCORES) -> None:
             if name != "noise" or seed < handoffs.NOISE_SEEDS:
                 part, rows = np.split(rows, [int(np.prod(shape))])
                 arrays[name][case, seed] = part.reshape(*shape, len(who))
-    seen = embed(SplitDiffusion.from_pretrained("embedded"), [prompt for case in made for prompt in case]).reshape(len(made), kinds, -1)
+    chain = SplitDiffusion.from_pretrained("embedded")
+    seen = embed(chain, [prompt for case in made for prompt in case]).reshape(len(made), kinds, -1)
+    stops = [SplitPlan(handoffs.SHARED_STEPS, steps) for steps in handoffs.DEVICE_STEPS]
     arrays["effective"] = arrays["effective"][..., 0]
     arrays["noise"] = np.moveaxis(arrays["noise"], -2, 3)  # (plan, BEP, kind, 2) after case and seed
     np.savez_compressed(
-        path, cases=made, people=who, distances=np.linalg.norm(seen - seen[:, :1], axis=-1).astype(np.float32), **arrays
+        path,
+        cases=made,
+        people=who,
+        levels=[handoff_timestep(chain.scheduler, plan) for plan in stops],
+        distances=np.linalg.norm(seen - seen[:, :1], axis=-1).astype(np.float32),
+        **arrays,
     )
     about = provenance("python -m rlli_core.allocation.gather handoffs")
     scores = sum(int(np.isfinite(array).sum()) for name, array in arrays.items() if name != "effective")

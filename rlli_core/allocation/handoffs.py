@@ -7,15 +7,15 @@ half of the cases the rule is fitted; everything that is claimed comes from the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import yaml
-from scipy.optimize import brute
 
-from ..errors import ModelNotFound, check_choice, check_integer, check_number
+from ..errors import ModelNotFound, check_integer, check_number
 from ..files import DATA
 
 SCORES = DATA / "results" / "handoffs.npz"
@@ -30,7 +30,8 @@ RECEPTIONS = ("paper", "noise-aware", "half", "twice")  # the last two: noise-aw
 SHARED_STEPS = 5
 DEVICE_STEPS = (1, 2, 3, 4, 8)
 RESTARTS = (None, 550, 700, 800, 870, 930)  # None: where the server stopped
-STARTS = (None, 700, 800, 870, 930)  # of a device alone; None: on the model's own grid
+STARTS = (None, 700, 800, 870, 930)  # of a device alone; None: on the model's own grid, from `WHOLE`
+WHOLE = 999
 
 NOISE_PLANS = ((2, 4), (5, 4), (5, 8))
 NOISE_BEPS = (0.03, 0.1, 0.25)
@@ -64,15 +65,18 @@ def _alike(one: str, other: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class HandoffScores:
-    """Agents' scores in [0, 1], float32; each array starts with the axes (case, seed), NaN where a seed was not made.
+    """Agents' scores in [0, 1], float32; arrays of scores start with the axes (case, seed) and end with the person.
+
+    Between these, and NaN where a seed or a level was not made:
 
     Attributes:
         cases: prompts (case, kind).
-        people: who scored, on the last axis of all scores.
+        people: who scored.
         distances: of the text embeddings of server's and device's prompt, (case, kind); 0 for the same prompt.
-        link: (plan of `LINK_PLANS`, BEP, reception), of the same prompt.
-        effective: effective timestep of the noise-aware device, (plan, BEP).
-        restart: (kind, t_k, restart), sent without errors after `SHARED_STEPS`; NaN below the level of the hand-off.
+        link: (plan of `LINK_PLANS`, BEP, reception), the same prompt.
+        effective: no scores: effective timestep of the noise-aware device, (case, seed, plan, BEP).
+        levels: no scores: timestep at which the server stopped, for each t_k.
+        restart: (kind, t_k, restart), sent without errors after `SHARED_STEPS`.
         alone: (kind, t_k, start).
         noise: (plan, BEP, kind, 2): damaged by bit errors and received noise-aware; clean and brought to the same timestep.
     """
@@ -80,6 +84,7 @@ class HandoffScores:
     cases: tuple[tuple[str, ...], ...]
     people: tuple[str, ...]
     distances: np.ndarray
+    levels: np.ndarray
     link: np.ndarray
     effective: np.ndarray
     restart: np.ndarray
@@ -94,79 +99,70 @@ class HandoffScores:
             ModelNotFound: none there.
         """
         if not path.is_file():
-            raise ModelNotFound(f"no scores of hand-offs at {path}; make them with: python -m rlli_core.allocation.gather handoffs")
-        with np.load(path) as file:
-            arrays = {name: file[name] for name in ("distances", "link", "effective", "restart", "alone", "noise")}
-            return cls(
-                tuple(map(tuple, file["cases"].tolist())),
-                tuple(file["people"].tolist()),
-                **{name: array.astype(np.float32) for name, array in arrays.items()},
+            raise ModelNotFound(
+                f"no scores of hand-offs at {path}; make them with: python -m rlli_core.allocation.gather handoffs"
             )
+        with np.load(path) as file:
+            content = {field.name: file[field.name] for field in fields(cls)}
+        cases, people = (tuple(map(tuple, content.pop("cases").tolist())), tuple(content.pop("people").tolist()))
+        return cls(cases, people, **{name: array.astype(np.float32) for name, array in content.items()})
 
-    def held_out(self, scores: np.ndarray) -> np.ndarray:
-        """The part of an array that nothing was fitted on."""
-        return scores[1::2]
-
-    def fitting(self, scores: np.ndarray) -> np.ndarray:
-        """The part of an array that rules are fitted on."""
-        return scores[0::2]
+    def half(self, held_out: bool) -> HandoffScores:
+        """The cases that a rule may be fitted on, or those held out, each with the seeds that it has."""
+        seeds = SEEDS if held_out else FITTING_SEEDS
+        kept = {name: getattr(self, name)[int(held_out) :: 2] for name in ("cases", "distances")}
+        kept |= {
+            name: getattr(self, name)[int(held_out) :: 2, :seeds] for name in ("link", "effective", "restart", "alone", "noise")
+        }
+        return replace(self, **kept)
 
 
 @dataclass(frozen=True)
-class RestartRule:
-    """The timestep from which a device starts: `base + by_distance * distance + by_steps * log2(t_k)`, between the limits.
-
-    Fitted on training prompts for the highest mean score; see `fit_restart` and `fit_start`.
+class StartRule:
+    """The timestep at which a device starts: the level nearest to `base + by_steps * log2(t_k) + by_distance * distance`.
 
     Args:
-        base, by_steps, by_distance: timesteps; distance is that of the two prompts' embeddings.
+        base, by_steps, by_distance: timesteps; the distance is that of the two prompts' embeddings, see `prompts.embed`.
     """
 
     base: float
     by_steps: float
     by_distance: float = 0.0
 
-    def timestep(self, device_steps: int, distance: float = 0.0, lowest: int = 0, highest: int = 999) -> int:
-        """The start for t_k steps, at least `lowest`, the effective timestep of what was received.
+    def choose(self, levels: Sequence[float], device_steps: int, distance: float = 0.0) -> int:
+        """The number of the chosen one among `levels`.
 
-        >>> RestartRule(base=600.0, by_steps=50.0, by_distance=100.0).timestep(device_steps=4, distance=0.5)
-        750
+        >>> StartRule(base=600.0, by_steps=50.0, by_distance=100.0).choose([500, 700, 800], device_steps=4, distance=0.5)
+        1
         """
-        check_integer("device_steps", device_steps, 1)
-        wanted = self.base + self.by_distance * check_number("distance", distance, 0) + self.by_steps * np.log2(device_steps)
-        return int(np.clip(round(wanted), lowest, highest))
+        wanted = self.base + self.by_steps * np.log2(check_integer("device_steps", device_steps, 1))
+        wanted += self.by_distance * check_number("distance", distance, 0)
+        return int(np.abs(np.asarray(levels) - wanted).argmin())
 
 
-def at(scores: np.ndarray, levels: Sequence[int], timestep: float) -> np.ndarray:
-    """Scores (..., level) at a timestep between levels, linearly; outside them those of the nearest."""
-    known = [k for k in range(len(levels)) if np.isfinite(scores[..., k]).any()]
-    place = np.interp(timestep, [levels[k] for k in known], np.arange(len(known)))
-    low = min(int(place), len(known) - 1)
-    high = min(low + 1, len(known) - 1)
-    return scores[..., known[low]] * (1 - (place - low)) + scores[..., known[high]] * (place - low)
-
-
-def with_rule(scores: HandoffScores, rule: RestartRule, what: str) -> np.ndarray:
-    """Scores under a rule, (case, seed, kind, t_k, person); `what` is "restart" or "alone"."""
-    check_choice("what", what, ("restart", "alone"))
-    table, levels = (scores.restart, RESTARTS) if what == "restart" else (scores.alone, STARTS)
-    made = np.empty(table.shape[:4] + table.shape[-1:], np.float32)
-    fixed = np.moveaxis(table[..., 1:, :], -2, -1)  # (case, seed, kind, t_k, person, level)
-    for t, steps in enumerate(DEVICE_STEPS):
-        for case in range(len(table)):
-            for kind in range(len(KINDS)):
-                timestep = rule.timestep(steps, float(scores.distances[case, kind]))
-                made[case, :, kind, t] = at(fixed[case, :, kind, t], levels[1:], timestep)  # type: ignore[arg-type]
+def chosen(scores: HandoffScores, rule: StartRule, shared: bool) -> np.ndarray:
+    """Scores (case, seed, kind, t_k, person) under a rule, of devices that share or of devices that are alone."""
+    table = scores.restart if shared else scores.alone
+    made = np.empty((*table.shape[:4], table.shape[-1]), np.float32)
+    for case, kind, t in np.ndindex(len(table), len(KINDS), len(DEVICE_STEPS)):
+        levels = np.array([scores.levels[t], *RESTARTS[1:]] if shared else [WHOLE, *STARTS[1:]], float)
+        possible = np.flatnonzero(levels >= levels[0]) if shared else np.arange(len(levels))
+        distance = float(scores.distances[case, kind]) if shared else 0.0
+        made[case, :, kind, t] = table[case, :, kind, t, possible[rule.choose(levels[possible], DEVICE_STEPS[t], distance)]]
     return made
 
 
-def fit(scores: HandoffScores, what: str) -> RestartRule:
-    """The rule with the highest mean score on the fitting cases, by search over a lattice; of a lone device without distance."""
-    part = HandoffScores(
-        scores.cases[0::2], scores.people, *(getattr(scores, name)[0::2] if name != "effective" else scores.effective
-        for name in ("distances", "link", "effective", "restart", "alone", "noise")),
-    )  # fmt: skip
-    part = HandoffScores(part.cases, part.people, part.distances, part.link, part.effective, part.restart[:, :FITTING_SEEDS], part.alone[:, :FITTING_SEEDS], part.noise)
-    loss: Callable = lambda x: -float(np.nanmean(with_rule(part, RestartRule(*x), what)))  # noqa: E731
-    distances = (0.0, 50.0, 100.0, 200.0, 400.0) if what == "restart" else (0.0,)
-    return RestartRule(*min(((b, s, d) for b in range(500, 960, 20) for s in range(-60, 101, 20) for d in distances), key=loss))
+def fit(scores: HandoffScores, shared: bool) -> StartRule:
+    """The rule with the highest mean score over the cases, kinds and t_k of `scores`, found on a lattice."""
+    lattice = product(range(400, 1000, 25), range(-75, 126, 25), (0, 10, 20, 40, 80, 160) if shared else (0,))
+    return max((StartRule(*map(float, one)) for one in lattice), key=lambda rule: float(np.mean(chosen(scores, rule, shared))))
+
+
+def best(scores: HandoffScores, shared: bool) -> np.ndarray:
+    """Scores (case, seed, kind, t_k, person) at the level that is best in hindsight for each kind and t_k."""
+    table = scores.restart if shared else scores.alone
+    means = np.nanmean(table, axis=(0, 1, -1))  # (kind, t_k, level)
+    picked = np.nanargmax(means, axis=-1)
+    return np.stack(
+        [np.stack([table[:, :, k, t, picked[k, t]] for t in range(len(DEVICE_STEPS))], 2) for k in range(len(KINDS))], 2
+    )
