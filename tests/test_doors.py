@@ -65,6 +65,8 @@ def doors(tmp_path_factory, tiny_pipeline) -> dict[str, tuple[Callable, dict]]:
     plan, link, fading = SplitPlan(1, 2), Link(), FisherSnedecorF(2.0, 1.5)
     sent = chain.server_denoise("a", plan, 0)
     packet = encode(sent.latent, plan)
+    piloted = Link(pilots=100)
+    received = piloted.transmit(sent, seed=0, bep=0.1)
     service = Service(ServiceConfig(users=2), FormulaQoE())
     states = service.draw(np.random.default_rng(0), 2)
     env = ServiceEnv(service.config, service.source)
@@ -75,12 +77,14 @@ def doors(tmp_path_factory, tiny_pipeline) -> dict[str, tuple[Callable, dict]]:
         "SplitPlan": (SplitPlan, {"shared_steps": 1, "device_steps": 2}),
         "FisherSnedecorF": (FisherSnedecorF, {"severity": 2.0, "shadowing": 1.5}),
         "fading.sample": (fading.sample, {"size": 3, "seed": 0}),
-        "Link": (Link, {"fading": fading, "modulation": "bpsk", "gain_db": 0.0, "bits": 8, "number_format": "uniform", "bit_rate_bps": 1e8}),
+        "Link": (Link, {"fading": fading, "modulation": "bpsk", "gain_db": 0.0, "bits": 8, "number_format": "uniform", "bit_rate_bps": 1e8, "pilots": 0}),
         "link.bep": (link.bep, {"power_w": 1.0, "gain": 1.0}),
         "link.mean_snr": (link.mean_snr, {"power_w": 1.0}),
         "link.power_for_bep": (link.power_for_bep, {"bep": 0.1, "gain": 1.0}),
         "link.transmit": (link.transmit, {"handoff": sent, "seed": 0, "bep": 0.1}),
         "link.transmit by power": (link.transmit, {"handoff": sent, "seed": 0, "power_w": 1.0, "gain": 1.0}),
+        "link.estimate_bep": (piloted.estimate_bep, {"handoff": received, "method": "variance", "second_moment": 1.0}),
+        "link.assume": (piloted.assume, {"handoff": received, "bep": 0.1}),
         "moments": (moments, {"bits": 4, "bep": 0.1, "number_format": "uniform", "low": 0.0, "high": 1.0}),
         "moments by bit": (moments, {"bits": 2, "bep": [0.1, None], "number_format": "gray"}),
         "code_moments": (code_moments, {"bits": 4, "bep": 0.1, "number_format": "gray", "low": 0.0, "high": 1.0}),
@@ -167,7 +171,7 @@ def test_every_door_works_as_it_should(doors):
 
 NAMES = [
     "SplitPlan", "FisherSnedecorF", "fading.sample", "Link", "link.bep", "link.mean_snr", "link.power_for_bep", "link.transmit",
-    "link.transmit by power", "moments", "moments by bit", "code_moments", "average_bep", "conditional_bep", "dbw_to_w", "w_to_dbw",
+    "link.transmit by power", "link.estimate_bep", "link.assume", "moments", "moments by bit", "code_moments", "average_bep", "conditional_bep", "dbw_to_w", "w_to_dbw",
     "encode", "decode", "read_header", "flip_bits", "Persona",
     "Persona.of", "Persona.named", "chain.server_denoise", "chain.device_denoise", "chain.generate", "chain.generates", "chain.path", "chain.decode",
     "chain.sweep", "from_pretrained", "agent.score", "agent.scores", "agent.descriptions", "psnr", "ssim", "read_favourites", "serve",

@@ -2,6 +2,7 @@
 
 from .codec import BITS, NUMBER_FORMATS, UNIFORM_FORMATS, Header, Packet, decode, encode, flip_bits, read_header
 from .damage import Moments, code_moments, moments
+from .estimate import Estimate
 from .fading import FisherSnedecorF
 from .link import PAPER_LINKS, Link, dbw_to_w, w_to_dbw
 from .modulation import MODULATIONS, average_bep, conditional_bep
@@ -12,6 +13,7 @@ __all__ = [
     "NUMBER_FORMATS",
     "PAPER_LINKS",
     "UNIFORM_FORMATS",
+    "Estimate",
     "FisherSnedecorF",
     "Header",
     "Link",

@@ -28,6 +28,7 @@ _FIXED = struct.Struct("<4sBBBffhI")  # magic, format, bits, dimensions, low, hi
 _NO_PLAN, _PLAIN_PLAN = -1, 0  # device counts that mean: no plan; device_steps given as one int, not as a sequence
 _BLOCK = 1 << 16  # values or bytes worked on at a time: temporaries stay in the processor's cache
 FLIP_STREAM = zlib.crc32(b"channel.flips")  # keeps these draws apart from other stages given the same seed
+_PILOT_STREAM = zlib.crc32(b"channel.pilots")  # and from the payload's flips, which pilots must not change
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,12 @@ def flip_bits(payload: bytes, bep: float, seed: int) -> bytes:
         flips[_flip_positions(flips.size, bep, rng)] = 1
         block ^= np.packbits(flips)
     return received.tobytes()
+
+
+def count_flips(bits: int, bep: float, seed: int) -> int:
+    """Flips among `bits` known ones, 1 or more, sent beside a payload: a symmetric channel does not care what they say."""
+    rng = np.random.default_rng((seed, _PILOT_STREAM))
+    return int(rng.binomial(bits, bep))
 
 
 def read_header(header: bytes) -> Header:

@@ -52,9 +52,21 @@ class Moments:
         >>> Moments(0.5, 1.0, 0.25).after(Moments(0.5, 2.0, 1.0))
         Moments(bias=0.25, offset=2.0, variance=0.5)
         """
-        known = self.variance is not None and first.variance is not None
-        variance = self.variance + self.bias**2 * first.variance if known else None
+        variance = None if self.variance is None or first.variance is None else self.variance + self.bias**2 * first.variance
         return Moments(self.bias * first.bias, self.offset + self.bias * first.offset, variance)
+
+    def before(self, last: Moments) -> Moments:
+        """The moments of the hops before `last`, where these are of all together; of none where `last` left nothing of them.
+
+        >>> Moments(0.25, 2.0, 0.5).before(Moments(0.5, 1.0, 0.25))
+        Moments(bias=0.5, offset=2.0, variance=1.0)
+        """
+        if not last.bias:
+            return Moments()
+        variance = None
+        if self.variance is not None and last.variance is not None:
+            variance = max(self.variance - last.variance, 0.0) / last.bias**2
+        return Moments(self.bias / last.bias, (self.offset - last.offset) / last.bias, variance)
 
     def over(self, low: float, high: float) -> Moments:
         """The moments on [low, high] of a code whose moments these are on [-0.5, 0.5]."""
@@ -136,7 +148,7 @@ def check_errors(bits: int, bep: BitErrors) -> tuple[float | None, ...]:
 
 
 def level_errors(number_format: str, errors: tuple[float | None, ...]) -> tuple[float | None, ...]:
-    """Error probabilities of the bits of the level. A bit of a Gray-labelled level is wrong with an odd number of errors above."""
+    """Error probabilities of the bits of the level: of a Gray label, of an odd number of errors from the top down to there."""
     if number_format != "gray":
         return errors
     found: list[float | None] = []

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from ..errors import InvalidArgument, check_integer, check_number
+from ..errors import InvalidArgument, check_choice, check_integer, check_number, check_type
 from ..records import Handoff, LinkReport
-from .codec import Header, check_format, decode_payload, encode, flip_bits, read_header
+from .codec import UNIFORM_FORMATS, check_format, count_flips, decode_payload, encode, flip_bits, read_header
 from .damage import Moments, equal_bits
+from .estimate import Estimate, from_pilots, from_variance
 from .fading import FisherSnedecorF
 from .modulation import average_bep, check_array, check_modulation, conditional_bep
 
 _JOULES_PER_MWH = 3.6
+MOST_PILOTS = 10**8
 _SNR_SEARCH_DB = (-200.0, 600.0)  # wide enough for BEPs from 1e-12 to 0.499 in any fading
 
 
@@ -44,7 +46,8 @@ class Link:
             they fail.
         gain_db: mean link budget in dB, antenna gains and path loss over noise at `bit_rate_bps`: the mean Eb/N0 in dB
             is the transmit power in dBW plus `gain_db`.
-        bit_rate_bps: payload bits a second on air, above 0; sets airtime and energy.
+        bit_rate_bps: bits a second on air, above 0; sets airtime and energy.
+        pilots: known bits sent behind the payload, 0 or more, from which a receiver can tell the BEP (`estimate_bep`).
 
     Raises:
         InvalidArgument: a field outside its range.
@@ -60,6 +63,7 @@ class Link:
     number_format: str = "uniform"
     gain_db: float = -10.0
     bit_rate_bps: float = 100e6
+    pilots: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.fading, FisherSnedecorF):
@@ -68,6 +72,7 @@ class Link:
         check_format(self.bits, self.number_format)
         check_number("gain_db", self.gain_db, -300.0, 300.0)
         check_number("bit_rate_bps", self.bit_rate_bps, 0.0, open_low=True)
+        check_integer("pilots", self.pilots, 0, MOST_PILOTS)
 
     @classmethod
     def calibrated(cls, *, power_w: float, bep: float, **fields: Any) -> Link:
@@ -150,10 +155,10 @@ class Link:
         packet = encode(handoff.latent, handoff.plan, bits=self.bits, number_format=self.number_format)
         received = flip_bits(packet.payload, bep, seed)
         header = read_header(packet.header)
-        damage = self._moments(bep, header)
+        damage = self._moments(bep, header.low, header.high)
         if handoff.link is not None:
-            damage = damage.after(Moments(handoff.link.bias, handoff.link.offset, handoff.link.variance))
-        airtime_s = packet.payload_bits / self.bit_rate_bps
+            damage = damage.after(_reported(handoff.link))
+        airtime_s = (packet.payload_bits + self.pilots) / self.bit_rate_bps
         report = LinkReport(
             bit_error_probability=bep,
             flipped_bits=_count_different_bits(packet.payload, received),
@@ -167,12 +172,69 @@ class Link:
             bias=damage.bias,
             offset=damage.offset,
             variance=damage.variance,
+            pilot_bits=self.pilots,
+            pilot_errors=count_flips(self.pilots, bep, seed) if self.pilots else 0,
         )
         return replace(handoff, latent=decode_payload(received, header), plan=header.plan or handoff.plan, link=report)
 
-    def _moments(self, bep: float, header: Header) -> Moments:
+    def estimate_bep(self, handoff: Handoff, method: str = "pilots", second_moment: float = 1.0) -> Estimate:
+        """Estimate the BEP of the last hop, as a receiver must that was not told.
+
+        Args:
+            handoff: as received over this link.
+            method: "pilots": the share of the pilots that are wrong; "variance": from the power that errors add to the latent,
+                in the number formats "uniform" and "gray" (`estimate.from_variance`).
+            second_moment: for "variance": mean square of the values that this hop sent, above 0; 1 for the latent of a
+                variance-preserving chain, more for one that an earlier hop has damaged.
+
+        Returns:
+            The BEP in [0, 0.5], and its standard error.
+
+        Raises:
+            InvalidArgument: a hand-off that has not been sent, or came without what the method needs.
+
+        >>> import torch
+        >>> from rlli_core.records import SplitPlan
+        >>> latent = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+        >>> link, sent = Link(pilots=2000), Handoff(latent, SplitPlan(3, 5), timestep=600, prompt="a tiger", seed=7)
+        >>> got = link.transmit(sent, bep=0.05, seed=1)
+        >>> [round(link.estimate_bep(got, method).value, 3) for method in ("pilots", "variance")]
+        [0.047, 0.059]
+        """
+        report = _report_of(handoff)
+        if check_choice("method", method, ("pilots", "variance")) == "pilots":
+            if not report.pilot_bits:
+                raise InvalidArgument("method", method, "'variance' where no pilots were sent; Link(pilots=...) sends some")
+            return from_pilots(report.pilot_errors, report.pilot_bits)
+        check_number("second_moment", second_moment, 0.0, open_low=True)
+        if self.number_format not in UNIFORM_FORMATS:
+            raise InvalidArgument("method", method, f"'pilots' with number_format={self.number_format!r}")
+        if not report.low < report.high:
+            raise InvalidArgument("handoff", (report.low, report.high), "one whose values differ, to tell by their variance")
+        values = handoff.latent.detach().double().cpu().numpy()
+        return from_variance(values, self.bits, self.number_format, report.low, report.high, second_moment)
+
+    def assume(self, handoff: Handoff, bep: float) -> Handoff:
+        """The same received latent, with the report of a receiver that believes another BEP of the last hop.
+
+        Args:
+            handoff: as received over this link.
+            bep: what the receiver believes, in [0, 0.5].
+
+        Returns:
+            The hand-off with bit_error_probability, bias, offset and variance as `bep` makes them. What an earlier hop did
+            stays known, unless the hop's own BEP of 0.5 has left nothing of it.
+        """
+        report = _report_of(handoff)
+        bep = check_number("bep", bep, 0.0, 0.5)
+        hop = self._moments(report.bit_error_probability, report.low, report.high)
+        damage = self._moments(bep, report.low, report.high).after(_reported(report).before(hop))
+        believed = replace(report, bit_error_probability=bep, bias=damage.bias, offset=damage.offset, variance=damage.variance)
+        return replace(handoff, link=believed)
+
+    def _moments(self, bep: float, low: float, high: float) -> Moments:
         """What this hop does to a value, as its receiver knows it."""
-        return equal_bits(self.number_format, self.bits, bep).over(header.low, header.high)
+        return equal_bits(self.number_format, self.bits, bep).over(low, high)
 
     def _bep_and_snr(self, bep: float | None, power_w: float | None, gain: float | None) -> tuple[float, float | None]:
         """BEP and received SNR (None where the BEP was given) of one transmission, its arguments checked."""
@@ -185,6 +247,15 @@ class Link:
         check_number("power_w", power_w, 0.0)
         snr = float(self.mean_snr(power_w)) * (1.0 if gain is None else check_number("gain", gain, 0.0))
         return float(self.bep(power_w, gain)), snr
+
+
+def _report_of(handoff: Handoff) -> LinkReport:
+    check_type("handoff", handoff, Handoff, "a Handoff")
+    return check_type("handoff", handoff.link, LinkReport, "a Handoff that was sent over this link")
+
+
+def _reported(report: LinkReport) -> Moments:
+    return Moments(report.bias, report.offset, report.variance)
 
 
 def _count_different_bits(sent: bytes, received: bytes) -> int:
