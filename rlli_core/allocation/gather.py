@@ -78,26 +78,27 @@ def _handoffs_of(chain: SplitDiffusion, score: Score, unit: tuple[int, int]) -> 
     for plan in handoffs.LINK_PLANS:
         sent = chain.server_denoise(prompts[0], SplitPlan(*plan), seed)
         arrived = [link.transmit(sent, bep=bep, seed=seed) for bep in handoffs.BEPS]
-        taken = [[got, got, _assume(got, bep / 2), _assume(got, min(2 * bep, 0.5))] for got, bep in zip(arrived, handoffs.BEPS)]
-        receivers = ["paper", "noise-aware", "noise-aware", "noise-aware"] * len(arrived)
-        finish(sum(taken, []), prompts[0], receivers, [None] * len(receivers))
+        finish(arrived, prompts[0], ["paper"] * len(arrived), [None] * len(arrived))
+        finish(arrived[1:], prompts[0], ["noise-aware"] * len(arrived[1:]), [None] * len(arrived[1:]))
+        parts[-1] = np.concatenate([parts[-2][:1], parts[-1]])  # without bit errors receivers are alike
+        for times in (0.5, 2.0) if seed < handoffs.FEW_SEEDS else ():
+            believed = [link.assume(got, times * bep) for got, bep in zip(arrived, handoffs.BEPS)][1:]
+            finish(believed, prompts[0], ["noise-aware"] * len(believed), [None] * len(believed))
+            parts[-1] = np.concatenate([parts[-3 if times == 0.5 else -4][:1], parts[-1]])
+        if seed >= handoffs.FEW_SEEDS:
+            parts += [np.full_like(parts[-1], np.nan)] * 2
         effective += [chain.restart_range(got, "noise-aware")[0] for got in arrived]
 
     sents = [chain.server_denoise(prompts[0], SplitPlan(handoffs.SHARED_STEPS, steps), seed) for steps in handoffs.DEVICE_STEPS]
     for prompt in prompts:
         some = [(sent, restart) for sent in sents for restart in handoffs.RESTARTS]
-        possible = [restart is None or restart >= chain.restart_range(sent)[0] for sent, restart in some]
-        kept = [pair for pair, may in zip(some, possible) if may]
-        finish([sent for sent, _ in kept], prompt, ["paper"] * len(kept), [restart for _, restart in kept])
-        scores = np.full((len(some), parts[-1].shape[1]), np.nan)
-        scores[possible] = parts[-1]
-        parts[-1] = scores
+        finish([sent for sent, _ in some], prompt, ["paper"] * len(some), [restart for _, restart in some])
     for prompt in prompts:
         alone = [chain.server_denoise(prompt, SplitPlan(0, steps), seed) for steps in handoffs.DEVICE_STEPS]
         some = [(noise, start) for noise in alone for start in handoffs.STARTS]
         finish([noise for noise, _ in some], prompt, ["paper"] * len(some), [start for _, start in some])
 
-    for plan in handoffs.NOISE_PLANS if seed < handoffs.NOISE_SEEDS else ():
+    for plan in handoffs.NOISE_PLANS if seed < handoffs.FEW_SEEDS else ():
         sent = chain.server_denoise(prompts[0], SplitPlan(*plan), seed)
         arrived = [link.transmit(sent, bep=bep, seed=seed) for bep in handoffs.NOISE_BEPS]
         to = [chain.restart_range(got, "noise-aware")[0] for got in arrived]
@@ -107,15 +108,6 @@ def _handoffs_of(chain: SplitDiffusion, score: Score, unit: tuple[int, int]) -> 
             )
     width = parts[0].shape[1]
     return np.concatenate([*parts, np.array(effective, float)[:, None].repeat(width, 1)])
-
-
-def _assume(got: Handoff, bep: float) -> Handoff:
-    from dataclasses import replace
-
-    from ..channel import moments
-
-    m = moments(8, bep, "uniform", got.link.low, got.link.high)
-    return replace(got, link=replace(got.link, bias=m.bias, offset=m.offset, variance=m.variance))
 
 
 def _fill(folder: Path, units: Sequence[tuple[int, ...]], asked: Sequence[Persona], compute: Callable[..., np.ndarray]) -> None:
@@ -163,7 +155,7 @@ def assemble_handoffs(folder: Path, path: Path = handoffs.SCORES) -> None:
     made, kinds, steps, who = handoffs.cases(), len(handoffs.KINDS), len(handoffs.DEVICE_STEPS), list(people())
     lead = (handoffs.CASES, handoffs.SEEDS)
     shapes = {
-        "link": (len(handoffs.LINK_PLANS), len(handoffs.BEPS), len(handoffs.RECEPTIONS)),
+        "link": (len(handoffs.LINK_PLANS), len(handoffs.RECEPTIONS), len(handoffs.BEPS)),
         "restart": (kinds, steps, len(handoffs.RESTARTS)),
         "alone": (kinds, steps, len(handoffs.STARTS)),
         "noise": (len(handoffs.NOISE_PLANS), kinds, 2, len(handoffs.NOISE_BEPS)),
@@ -175,13 +167,14 @@ def assemble_handoffs(folder: Path, path: Path = handoffs.SCORES) -> None:
             continue
         rows = np.load(folder / f"{case}-{seed}.npy")
         for name, shape in shapes.items():
-            if name != "noise" or seed < handoffs.NOISE_SEEDS:
+            if name != "noise" or seed < handoffs.FEW_SEEDS:
                 part, rows = np.split(rows, [int(np.prod(shape))])
                 arrays[name][case, seed] = part.reshape(*shape, len(who))
     chain = SplitDiffusion.from_pretrained("embedded")
     seen = embed(chain, [prompt for case in made for prompt in case]).reshape(len(made), kinds, -1)
     stops = [SplitPlan(handoffs.SHARED_STEPS, steps) for steps in handoffs.DEVICE_STEPS]
     arrays["effective"] = arrays["effective"][..., 0]
+    arrays["link"] = arrays["link"].swapaxes(3, 4)  # (plan, BEP, reception)
     arrays["noise"] = np.moveaxis(arrays["noise"], -2, 3)  # (plan, BEP, kind, 2) after case and seed
     np.savez_compressed(
         path,
