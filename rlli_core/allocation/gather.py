@@ -78,15 +78,15 @@ def _handoffs_of(chain: SplitDiffusion, score: Score, unit: tuple[int, int]) -> 
     for plan in handoffs.LINK_PLANS:
         sent = chain.server_denoise(prompts[0], SplitPlan(*plan), seed)
         arrived = [link.transmit(sent, bep=bep, seed=seed) for bep in handoffs.BEPS]
+        beliefs = [[link.assume(got, times * bep) for got, bep in zip(arrived, handoffs.BEPS)] for times in (1.0, 0.5, 2.0)]
         finish(arrived, prompts[0], ["paper"] * len(arrived), [None] * len(arrived))
-        finish(arrived[1:], prompts[0], ["noise-aware"] * len(arrived[1:]), [None] * len(arrived[1:]))
-        parts[-1] = np.concatenate([parts[-2][:1], parts[-1]])  # without bit errors receivers are alike
-        for times in (0.5, 2.0) if seed < handoffs.FEW_SEEDS else ():
-            believed = [link.assume(got, times * bep) for got, bep in zip(arrived, handoffs.BEPS)][1:]
-            finish(believed, prompts[0], ["noise-aware"] * len(believed), [None] * len(believed))
-            parts[-1] = np.concatenate([parts[-3 if times == 0.5 else -4][:1], parts[-1]])
-        if seed >= handoffs.FEW_SEEDS:
-            parts += [np.full_like(parts[-1], np.nan)] * 2
+        clean = parts[-1][:1]  # without bit errors receivers are alike
+        for number, believed in enumerate(beliefs):
+            if number == 0 or seed < handoffs.FEW_SEEDS:
+                finish(believed[1:], prompts[0], ["noise-aware"] * len(believed[1:]), [None] * len(believed[1:]))
+                parts[-1] = np.concatenate([clean, parts[-1]])
+            else:
+                parts.append(np.full_like(parts[-1], np.nan))
         effective += [chain.restart_range(got, "noise-aware")[0] for got in arrived]
 
     sents = [chain.server_denoise(prompts[0], SplitPlan(handoffs.SHARED_STEPS, steps), seed) for steps in handoffs.DEVICE_STEPS]
