@@ -185,10 +185,10 @@ class SplitDiffusion:
             raise InvalidArgument("handoffs", len(handoffs), "one or more, as many as the prompts, plans, devices and restarts")
         prompts = [check_prompt(prompt) for prompt in prompts]
         starts = [self._receive(*one, receiver) for one in zip(handoffs, plans, devices, restarts)]
-        # The paper's walks stay on a few grids; from effective timesteps each latent walks its own.
+        # The paper's walks stay on a few grids; from effective timesteps and restarts each latent walks its own.
         alike: dict[object, list[int]] = {}
         for i, (_, walk) in enumerate(starts):
-            alike.setdefault(walk if receiver == "paper" else len(walk), []).append(i)
+            alike.setdefault(walk if receiver == "paper" and restarts[i] is None else len(walk), []).append(i)
         made: dict[int, Any] = {}  # number of a hand-off: image or latent
         with self.denoiser.computing():
             for members in alike.values():

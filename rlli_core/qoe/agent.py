@@ -248,11 +248,15 @@ class PersonaAgent:
         for persona in dict.fromkeys(request.persona for request in requests.values()):
             keys = [key for key, request in requests.items() if request.persona == persona]
             for some in _batches(keys, self.batch_size):
-                inputs = self._inputs([requests[key] for key in some])
-                if seen:
+                if seen:  # what else a picture of that size says is the same for all of them
+                    asked = [(requests[key].prompt, requests[key].image.size) for key in some]
+                    first = {one: requests[key] for one, key in zip(asked, some)}
+                    rows, read = [list(first).index(one) for one in asked], self._inputs(list(first.values()))
+                    inputs = {name: read[name][rows] for name in ("input_ids", "attention_mask")}
                     looked_at = BaseModelOutputWithPooling(pooler_output=[seen[id(requests[key].image)] for key in some])
-                    inputs = {key: inputs[key] for key in ("input_ids", "attention_mask")}
                     inputs["mm_encoder_outputs"] = {"image": looked_at}
+                else:
+                    inputs = self._inputs([requests[key] for key in some])
                 found |= zip(some, self._logits(inputs))
         return found
 

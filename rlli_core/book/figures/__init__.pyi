@@ -11,6 +11,11 @@ from .channel import fading_density as fading_density
 from .diffusion import distances as distances
 from .diffusion import divergence_by_step as divergence_by_step
 from .diffusion import kept_by_distance as kept_by_distance
+from .handoff import differences_in_margin as differences_in_margin
+from .handoff import gain_by_steps as gain_by_steps
+from .handoff import noise_clock as noise_clock
+from .handoff import scores_by_receiver as scores_by_receiver
+from .handoff import scores_by_start as scores_by_start
 from .look import canvas as canvas
 from .look import image_grid as image_grid
 from .qoe import agreement_scatter as agreement_scatter

@@ -2,3 +2,4 @@ from .explorer import Explorer as Explorer
 from .pages import allocation_panel as allocation_panel
 from .pages import link_panel as link_panel
 from .pages import persona_panel as persona_panel
+from .pages import receiver_panel as receiver_panel

@@ -16,11 +16,13 @@ from ...allocation.service import Service
 from ...channel import MODULATIONS, FisherSnedecorF, Link, dbw_to_w
 from ...qoe import Persona
 from ...qoe.persona import TRAITS, people
+from ...records import RECEIVERS, SplitPlan
 from ..figures.channel import bep_by_power
 from .panel import Panel, Part, Shown, choice, drawn, slider, span
 
 if TYPE_CHECKING:
     from ...allocation.policy import Policy
+    from ...diffusion.split import SplitDiffusion
     from ...qoe.agent import PersonaAgent
 
 
@@ -121,6 +123,45 @@ def allocation_panel(policies: Mapping[str, Policy], personas: Sequence[str]) ->
             parts.append(Part(text=f"<b>{escape(name)}</b>, shared steps {allocation.shared_steps[0]}{table}"))
         gains = ", ".join(f"{10 * np.log10(gain):.0f} dB" for gain in state.gains[0])
         return f"channel gains {gains} · sum QoE " + ", ".join(f"{name} {value:.2f}" for name, value in sums.items()), parts
+
+    return Panel(controls, update)
+
+
+def receiver_panel(
+    chain: SplitDiffusion, agent: PersonaAgent, link: Link, plan: SplitPlan, prompts: Mapping[str, str], seed: int
+) -> Panel:
+    """Sliders for bit errors, receiver and restart over what a device receives and makes of it.
+
+    Args:
+        plan: of one device.
+        prompts: the device's, by what is said of it; the first one is the server's as well.
+        seed: of noise and bit flips.
+    """
+    server, everyone = next(iter(prompts.values())), [Persona.named(name) for name in people()]
+    sent = chain.server_denoise(server, plan, seed)
+    beps, stopped = (0.0, 0.01, 0.03, 0.06, 0.1, 0.15, 0.25, 0.5), chain.restart_range(sent)[0]
+    controls = {
+        "wish": choice("the device wants", prompts, stops=tuple(prompts)),
+        "bep": slider("bit error probability", beps, 0.1, (0.0, 0.03, 0.1, 0.25), "{:.0%}"),
+        "receiver": choice("receiver", RECEIVERS, "noise-aware", RECEIVERS),
+        "restart": slider("start at timestep", (stopped, *range(600, 1000, 10)), stopped, (stopped, 800, 870, 930), "{:g}"),
+    }
+
+    def update(wish: str, bep: float, receiver: str, restart: float) -> Shown:
+        got, prompt = link.transmit(sent, bep=bep, seed=seed), prompts[wish]
+        lowest = chain.restart_range(got, receiver)[0]
+        start = None if restart <= lowest else int(restart)
+        image = chain.device_denoise(got, prompt, receiver=receiver, restart=start)
+        score = float(np.mean([s.value for s in agent.scores([image] * len(everyone), everyone, prompt)]))
+        told = f'<span class="score">{score:.2f}</span> {_dots(score)}'
+        parts = [
+            Part(chain.decode(got.latent)[0], "what arrives", "the latent that the device receives, decoded as it is", 190),
+            Part(image, told, f"what the device makes of it: {prompt}, score {score:.2f}", 190),
+        ]
+        where = f"starts at timestep {start or lowest}" + (
+            "" if start else ", the earliest that is possible with this receiver"
+        )
+        return f"The server stopped at timestep {stopped}; the device {where}.", parts
 
     return Panel(controls, update)
 
