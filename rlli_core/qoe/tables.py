@@ -26,7 +26,7 @@ def score_table(records: Sequence, judge: Judge, objects: Sequence[str]) -> pd.D
 
     Returns:
         One row a record: device_prompt, shared_steps, device_steps, shared_fraction t0/(t0 + t_k), bep (NaN where the
-        latent was handed over unsent), seed, and a column p_<object> each. Where the sweep also holds the unsent twin
+        latent was handed over unsent), seed, receiver, restart (NaN where there was none), and a column p_<object> each. Where the sweep also holds the unsent twin
         of a sent record: psnr_db and ssim against it (PSNR is infinite for equal images).
 
     Raises:
@@ -45,7 +45,7 @@ def score_table(records: Sequence, judge: Judge, objects: Sequence[str]) -> pd.D
             reference = clean[_twin(record)]
             row |= {"psnr_db": psnr(record.image, reference), "ssim": ssim(record.image, reference)}
         rows.append(row | {f"p_{name}": verdict.objects[name] for name in objects})
-    return pd.DataFrame(rows).astype({"bep": float})
+    return pd.DataFrame(rows).astype({"bep": float, "restart": float})
 
 
 def agent_table(records: Sequence, agent: PersonaAgent, people: Mapping[str, Persona]) -> pd.DataFrame:
@@ -64,7 +64,7 @@ def agent_table(records: Sequence, agent: PersonaAgent, people: Mapping[str, Per
     for name, persona in people.items():
         scores = agent.scores(images, persona, prompts)
         rows += [_plan(record) | {"person": name, "score": score.value} for record, score in zip(records, scores)]
-    return pd.DataFrame(rows).astype({"bep": float})
+    return pd.DataFrame(rows).astype({"bep": float, "restart": float})
 
 
 def _check_images(records: Sequence) -> None:
@@ -73,9 +73,10 @@ def _check_images(records: Sequence) -> None:
 
 
 def _plan(record: Any) -> dict:
-    row = {key: getattr(record, key) for key in ("device_prompt", "shared_steps", "device_steps", "bep", "seed")}
+    names = ("device_prompt", "shared_steps", "device_steps", "bep", "seed", "receiver", "restart")
+    row = {key: getattr(record, key) for key in names}
     return row | {"shared_fraction": record.shared_steps / (record.shared_steps + record.device_steps)}
 
 
 def _twin(record: Any) -> tuple:
-    return record.server_prompt, record.device_prompt, record.shared_steps, record.device_steps, record.seed
+    return record.server_prompt, record.device_prompt, record.shared_steps, record.device_steps, record.seed, record.restart
