@@ -63,8 +63,8 @@ class LinkReport:
     """What the link did to one hand-off.
 
     Attributes:
-        bit_error_probability: probability with which each payload bit was flipped, in [0, 0.5].
-        flipped_bits: payload bits that were flipped.
+        bit_error_probability: probability with which each bit on air was flipped, in [0, 0.5].
+        flipped_bits: payload bits that were flipped, and that no protection put right.
         payload_bits: payload bits sent (the latent; the protected header is not counted).
         power_w: transmit power P_k in watts, or None when the BEP was given directly.
         snr: received mean or instantaneous SNR (linear), or None when the BEP was given directly.
@@ -75,6 +75,8 @@ class LinkReport:
             received bias * x + offset and noise of that variance, here summed over all hops. The variance is None where
             the number format has none to speak of (a flipped exponent bit).
         pilot_bits, pilot_errors: known bits that were sent along, and how many of them arrived wrong.
+        channel_bits: bits on air, with what protects the payload and with the pilots: airtime and energy are theirs.
+        blocks, failed_blocks: parts of the payload that carry a check, and those that failed it in the end.
     """
 
     bit_error_probability: float
@@ -91,6 +93,9 @@ class LinkReport:
     variance: float | None = 0.0
     pilot_bits: int = 0
     pilot_errors: int = 0
+    channel_bits: int = 0
+    blocks: int = 0
+    failed_blocks: int = 0
 
     @property
     def noise_variance(self) -> float | None:

@@ -14,7 +14,11 @@ from rlli_core import FisherSnedecorF, Link, Persona, PersonaAgent, SplitDiffusi
 from rlli_core.allocation import Service, ServiceConfig, ServiceEnv, optimum, oracle
 from rlli_core.book import intervals, say
 from rlli_core.channel import (
+    Ldpc,
+    Repetition,
+    Retransmission,
     average_bep,
+    best_packed_code,
     code_moments,
     conditional_bep,
     dbw_to_w,
@@ -77,7 +81,7 @@ def doors(tmp_path_factory, tiny_pipeline) -> dict[str, tuple[Callable, dict]]:
         "SplitPlan": (SplitPlan, {"shared_steps": 1, "device_steps": 2}),
         "FisherSnedecorF": (FisherSnedecorF, {"severity": 2.0, "shadowing": 1.5}),
         "fading.sample": (fading.sample, {"size": 3, "seed": 0}),
-        "Link": (Link, {"fading": fading, "modulation": "bpsk", "gain_db": 0.0, "bits": 8, "number_format": "uniform", "bit_rate_bps": 1e8, "pilots": 0}),
+        "Link": (Link, {"fading": fading, "modulation": "bpsk", "gain_db": 0.0, "bits": 8, "number_format": "uniform", "bit_rate_bps": 1e8, "pilots": 0, "protection": None}),
         "link.bep": (link.bep, {"power_w": 1.0, "gain": 1.0}),
         "link.mean_snr": (link.mean_snr, {"power_w": 1.0}),
         "link.power_for_bep": (link.power_for_bep, {"bep": 0.1, "gain": 1.0}),
@@ -85,6 +89,10 @@ def doors(tmp_path_factory, tiny_pipeline) -> dict[str, tuple[Callable, dict]]:
         "link.transmit by power": (link.transmit, {"handoff": sent, "seed": 0, "power_w": 1.0, "gain": 1.0}),
         "link.estimate_bep": (piloted.estimate_bep, {"handoff": received, "method": "variance", "second_moment": 1.0}),
         "link.assume": (piloted.assume, {"handoff": received, "bep": 0.1}),
+        "Repetition": (Repetition, {"counts": (3, 1)}),
+        "Retransmission": (Retransmission, {"block_bits": 64}),
+        "Ldpc": (Ldpc, {"rate": 0.5, "protected": 2, "length": 200, "iterations": 5, "seed": 0}),
+        "best_packed_code": (best_packed_code, {"bep": 0.1, "channel_bits": 6, "receiver": "paper", "number_format": "gray", "width": 6.0}),
         "moments": (moments, {"bits": 4, "bep": 0.1, "number_format": "uniform", "low": 0.0, "high": 1.0}),
         "moments by bit": (moments, {"bits": 2, "bep": [0.1, None], "number_format": "gray"}),
         "code_moments": (code_moments, {"bits": 4, "bep": 0.1, "number_format": "gray", "low": 0.0, "high": 1.0}),
@@ -171,7 +179,7 @@ def test_every_door_works_as_it_should(doors):
 
 NAMES = [
     "SplitPlan", "FisherSnedecorF", "fading.sample", "Link", "link.bep", "link.mean_snr", "link.power_for_bep", "link.transmit",
-    "link.transmit by power", "link.estimate_bep", "link.assume", "moments", "moments by bit", "code_moments", "average_bep", "conditional_bep", "dbw_to_w", "w_to_dbw",
+    "link.transmit by power", "link.estimate_bep", "link.assume", "Repetition", "Retransmission", "Ldpc", "best_packed_code", "moments", "moments by bit", "code_moments", "average_bep", "conditional_bep", "dbw_to_w", "w_to_dbw",
     "encode", "decode", "read_header", "flip_bits", "Persona",
     "Persona.of", "Persona.named", "chain.server_denoise", "chain.device_denoise", "chain.generate", "chain.generates", "chain.path", "chain.decode",
     "chain.sweep", "from_pretrained", "agent.score", "agent.scores", "agent.descriptions", "psnr", "ssim", "read_favourites", "serve",

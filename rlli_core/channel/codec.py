@@ -18,7 +18,7 @@ import torch
 from ..errors import CorruptPacket, InvalidArgument, check_choice, check_integer, check_number, check_type
 from ..records import SplitPlan
 
-BITS = (4, 6, 8, 16)
+BITS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
 _FLOAT_TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 NUMBER_FORMATS = ("uniform", *_FLOAT_TYPES, "gray")  # a header says which by its place here
 UNIFORM_FORMATS = ("uniform", "gray")
@@ -79,7 +79,7 @@ def encode(latent: torch.Tensor, plan: SplitPlan | None = None, *, bits: int = 8
     Args:
         latent: floating-point tensor of any shape, at least one value, all finite; sent as float32.
         plan: carried in the header for the device.
-        bits: bits a value in the formats "uniform" and "gray", 4, 6, 8 or 16; a float format has its own width.
+        bits: bits a value in the formats "uniform" and "gray", 1 to 8 or 16; a float format has its own width.
         number_format: "uniform", "gray", "float32", "float16" or "bfloat16".
 
     Raises:
@@ -112,13 +112,13 @@ def decode(packet: Packet) -> torch.Tensor:
     return decode_payload(packet.payload, read_header(packet.header))
 
 
-def decode_payload(payload: bytes, header: Header) -> torch.Tensor:
-    """`decode`, of a payload whose header has been read."""
+def decode_payload(payload: bytes, header: Header, unsent: tuple[int, ...] = ()) -> torch.Tensor:
+    """`decode`, of a payload whose header has been read; bits at the places `unsent`, 0 the top one, are read as halfway."""
     if len(payload) != header.payload_bytes:
         raise CorruptPacket(f"payload has {len(payload)} bytes, its header says {header.payload_bytes}")
     raw = np.frombuffer(payload, np.uint8)
     if header.number_format in UNIFORM_FORMATS:
-        values = torch.from_numpy(_dequantise(_unpack(raw, header), header))
+        values = torch.from_numpy(_dequantise(_unpack(raw, header), header, unsent))
     else:
         values = torch.from_numpy(raw.copy()).view(_FLOAT_TYPES[header.number_format]).float()
     return values.reshape(header.shape)
@@ -178,7 +178,7 @@ def read_header(header: bytes) -> Header:
 
 def check_format(bits: int, number_format: str) -> None:
     """Raise `InvalidArgument` unless the codec has this width and number format."""
-    if not isinstance(bits, numbers.Integral) or bits not in BITS:
+    if isinstance(bits, bool) or not isinstance(bits, numbers.Integral) or bits not in BITS:
         raise InvalidArgument("bits", bits, f"one of {', '.join(map(str, BITS))}")
     check_choice("number_format", number_format, NUMBER_FORMATS)
 
@@ -222,12 +222,15 @@ def _quantise(values: np.ndarray, low: float, high: float, bits: int) -> np.ndar
     return codes
 
 
-def _dequantise(codes: np.ndarray, header: Header) -> np.ndarray:
+def _dequantise(codes: np.ndarray, header: Header, unsent: tuple[int, ...]) -> np.ndarray:
     """Levels of the codes, float32 of shape (n,), by table: every entry lies in [low, high]."""
     table = np.linspace(header.low, header.high, 2**header.bits).astype(np.float32)
     if header.number_format == "gray":
         levels = np.arange(table.size)
         table[levels ^ levels >> 1] = table.copy()
+    if unsent:
+        halfway = table.reshape((2,) * header.bits).mean(axis=unsent, dtype=np.float64, keepdims=True)
+        table = np.broadcast_to(halfway, (2,) * header.bits).reshape(-1).astype(np.float32)
     values = np.empty(codes.size, np.float32)
     for start in range(0, codes.size, _BLOCK):
         block = slice(start, start + _BLOCK)
@@ -236,9 +239,11 @@ def _dequantise(codes: np.ndarray, header: Header) -> np.ndarray:
 
 
 def _pack(codes: np.ndarray, bits: int) -> bytes:
-    """Join codes into bytes, most significant bit first; 4- and 6-bit codes go four to a word of 2 or 3 bytes."""
+    """Join codes into bytes, most significant bit first; of an even number of bits, four go to a word of 1 to 3 bytes."""
     if bits % 8 == 0:
         return codes.astype(f">u{bits // 8}").tobytes()
+    if bits % 2:
+        return np.packbits(np.unpackbits(codes[:, None], axis=1)[:, -bits:]).tobytes()
     quads = np.pad(codes, (0, -codes.size % 4)).reshape(-1, 4).astype(np.uint32)
     words = quads[:, 0] << 3 * bits | quads[:, 1] << 2 * bits | quads[:, 2] << bits | quads[:, 3]
     octets = words.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 4 - bits // 2 :]
@@ -250,11 +255,19 @@ def _unpack(raw: np.ndarray, header: Header) -> np.ndarray:
     bits, size = header.bits, math.prod(header.shape)
     if bits % 8 == 0:
         return raw.view(f">u{bits // 8}")
+    if bits % 2:
+        return np.packbits(unpack_values(raw, header), axis=1)[:, 0] >> 8 - bits
     octets = np.zeros((math.ceil(size / 4), 4), np.uint8)
     octets[:, 4 - bits // 2 :] = np.pad(raw, (0, octets.shape[0] * bits // 2 - raw.size)).reshape(-1, bits // 2)
     words = octets.view(">u4").astype(np.uint32)  # shape (words, 1)
     shifts = np.arange(3, -1, -1, dtype=np.uint32) * bits
     return (words >> shifts & (2**bits - 1)).astype(np.uint8).reshape(-1)[:size]
+
+
+def unpack_values(payload: bytes | np.ndarray, header: Header) -> np.ndarray:
+    """Bits of the values, uint8 of shape (values, bits), most significant first."""
+    size = math.prod(header.shape) * header.bits
+    return np.unpackbits(np.frombuffer(payload, np.uint8), count=size).reshape(-1, header.bits)
 
 
 def _flip_positions(size: int, bep: float, rng: np.random.Generator) -> np.ndarray:

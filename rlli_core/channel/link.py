@@ -10,11 +10,22 @@ from scipy import optimize
 
 from ..errors import InvalidArgument, check_choice, check_integer, check_number, check_type
 from ..records import Handoff, LinkReport
-from .codec import UNIFORM_FORMATS, check_format, count_flips, decode_payload, encode, flip_bits, read_header
-from .damage import Moments, equal_bits
+from .codec import (
+    FLIP_STREAM,
+    UNIFORM_FORMATS,
+    check_format,
+    count_flips,
+    decode_payload,
+    encode,
+    flip_bits,
+    read_header,
+    unpack_values,
+)
+from .damage import Moments, equal_bits, unit_moments
 from .estimate import Estimate, from_pilots, from_variance
 from .fading import FisherSnedecorF
 from .modulation import average_bep, check_array, check_modulation, conditional_bep
+from .protection import Protection, Repetition
 
 _JOULES_PER_MWH = 3.6
 MOST_PILOTS = 10**8
@@ -41,13 +52,15 @@ class Link:
     Args:
         fading: law of the unit-mean power gain g.
         modulation: one of `MODULATIONS`.
-        bits: bits a latent value in the formats "uniform" and "gray", 4, 6, 8 or 16; float formats have their own width.
+        bits: bits a latent value in the formats "uniform" and "gray", 1 to 8 or 16; float formats have their own width.
         number_format: "uniform", "gray" (the same levels with Gray labels), or "float32", "float16", "bfloat16" to see why
             they fail.
         gain_db: mean link budget in dB, antenna gains and path loss over noise at `bit_rate_bps`: the mean Eb/N0 in dB
             is the transmit power in dBW plus `gain_db`.
         bit_rate_bps: bits a second on air, above 0; sets airtime and energy.
         pilots: known bits sent behind the payload, 0 or more, from which a receiver can tell the BEP (`estimate_bep`).
+        protection: None, or `Repetition`, `Ldpc` or `Retransmission`, for the formats "uniform" and "gray"; airtime and energy
+            are those of all bits that it puts on air.
 
     Raises:
         InvalidArgument: a field outside its range.
@@ -64,6 +77,7 @@ class Link:
     gain_db: float = -10.0
     bit_rate_bps: float = 100e6
     pilots: int = 0
+    protection: Protection | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.fading, FisherSnedecorF):
@@ -73,6 +87,11 @@ class Link:
         check_number("gain_db", self.gain_db, -300.0, 300.0)
         check_number("bit_rate_bps", self.bit_rate_bps, 0.0, open_low=True)
         check_integer("pilots", self.pilots, 0, MOST_PILOTS)
+        if self.protection is not None:
+            check_type("protection", self.protection, Protection, "Repetition, Ldpc, Retransmission or None")
+            if self.number_format not in UNIFORM_FORMATS:
+                raise InvalidArgument("protection", self.protection, f"None with number_format={self.number_format!r}")
+            self.protection.check(self.bits)
 
     @classmethod
     def calibrated(cls, *, power_w: float, bep: float, **fields: Any) -> Link:
@@ -153,12 +172,20 @@ class Link:
         check_integer("seed", seed, 0)
         bep, snr = self._bep_and_snr(bep, power_w, gain)
         packet = encode(handoff.latent, handoff.plan, bits=self.bits, number_format=self.number_format)
-        received = flip_bits(packet.payload, bep, seed)
         header = read_header(packet.header)
-        damage = self._moments(bep, header.low, header.high)
+        if self.protection is None:
+            received, channel_bits = flip_bits(packet.payload, bep, seed), packet.payload_bits
+            blocks = failed_blocks = 0
+        else:
+            rng = np.random.default_rng((seed, FLIP_STREAM))
+            delivery = self.protection.send(unpack_values(packet.payload, header), bep, rng)
+            received, channel_bits = np.packbits(delivery.bits).tobytes(), delivery.channel_bits
+            blocks, failed_blocks = delivery.blocks, delivery.failed_blocks
+        channel_bits += self.pilots
+        damage = self._moments(bep, header.low, header.high, failed_blocks / blocks if blocks else None)
         if handoff.link is not None:
             damage = damage.after(_reported(handoff.link))
-        airtime_s = (packet.payload_bits + self.pilots) / self.bit_rate_bps
+        airtime_s = channel_bits / self.bit_rate_bps
         report = LinkReport(
             bit_error_probability=bep,
             flipped_bits=_count_different_bits(packet.payload, received),
@@ -174,8 +201,13 @@ class Link:
             variance=damage.variance,
             pilot_bits=self.pilots,
             pilot_errors=count_flips(self.pilots, bep, seed) if self.pilots else 0,
+            channel_bits=channel_bits,
+            blocks=blocks,
+            failed_blocks=failed_blocks,
         )
-        return replace(handoff, latent=decode_payload(received, header), plan=header.plan or handoff.plan, link=report)
+        return replace(
+            handoff, latent=decode_payload(received, header, self._unsent), plan=header.plan or handoff.plan, link=report
+        )
 
     def estimate_bep(self, handoff: Handoff, method: str = "pilots", second_moment: float = 1.0) -> Estimate:
         """Estimate the BEP of the last hop, as a receiver must that was not told.
@@ -207,6 +239,8 @@ class Link:
                 raise InvalidArgument("method", method, "'variance' where no pilots were sent; Link(pilots=...) sends some")
             return from_pilots(report.pilot_errors, report.pilot_bits)
         check_number("second_moment", second_moment, 0.0, open_low=True)
+        if self.protection is not None:
+            raise InvalidArgument("method", method, "'pilots' where the payload is protected")
         if self.number_format not in UNIFORM_FORMATS:
             raise InvalidArgument("method", method, f"'pilots' with number_format={self.number_format!r}")
         if not report.low < report.high:
@@ -227,14 +261,23 @@ class Link:
         """
         report = _report_of(handoff)
         bep = check_number("bep", bep, 0.0, 0.5)
-        hop = self._moments(report.bit_error_probability, report.low, report.high)
-        damage = self._moments(bep, report.low, report.high).after(_reported(report).before(hop))
+        failed = report.failed_blocks / report.blocks if report.blocks else None
+        hop = self._moments(report.bit_error_probability, report.low, report.high, failed)
+        damage = self._moments(bep, report.low, report.high, failed).after(_reported(report).before(hop))
         believed = replace(report, bit_error_probability=bep, bias=damage.bias, offset=damage.offset, variance=damage.variance)
         return replace(handoff, link=believed)
 
-    def _moments(self, bep: float, low: float, high: float) -> Moments:
-        """What this hop does to a value, as its receiver knows it."""
-        return equal_bits(self.number_format, self.bits, bep).over(low, high)
+    def _moments(self, bep: float, low: float, high: float, failed: float | None = None) -> Moments:
+        """What this hop does to a value, as its receiver knows it; `failed`: share of the blocks that failed their check."""
+        if self.protection is None:
+            return equal_bits(self.number_format, self.bits, bep).over(low, high)
+        return unit_moments(self.number_format, self.protection.residual(bep, self.bits, failed)).over(low, high)
+
+    @property
+    def _unsent(self) -> tuple[int, ...]:
+        """Places of the bits of a value that are not sent, 0 the most significant."""
+        counts = self.protection.counts if isinstance(self.protection, Repetition) else ()
+        return tuple(place for place, count in enumerate(counts) if not count)
 
     def _bep_and_snr(self, bep: float | None, power_w: float | None, gain: float | None) -> tuple[float, float | None]:
         """BEP and received SNR (None where the BEP was given) of one transmission, its arguments checked."""

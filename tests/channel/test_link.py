@@ -201,7 +201,8 @@ def test_transmit_needs_a_handoff_with_a_finite_latent(sent):
     [
         ("fading", None),
         ("modulation", "64qam"),
-        ("bits", 7),
+        ("bits", 0),
+        ("bits", 9),
         ("number_format", "int8"),
         ("gain_db", float("nan")),
         ("bit_rate_bps", 0),
