@@ -157,6 +157,18 @@ def fit(scores: HandoffScores, shared: bool) -> StartRule:
     return max((StartRule(*map(float, one)) for one in lattice), key=lambda rule: float(np.mean(chosen(scores, rule, shared))))
 
 
+def fit_limit(scores: HandoffScores, shared: StartRule, alone: StartRule) -> float:
+    """The distance up to which a hand-off is worth using under both rules, for the highest mean score; else it is ignored."""
+    limits = [0.0, *np.unique(scores.distances[scores.distances > 0])]
+    return max(map(float, limits), key=lambda limit: float(np.mean(used_up_to(scores, shared, alone, limit))))
+
+
+def used_up_to(scores: HandoffScores, shared: StartRule, alone: StartRule, limit: float) -> np.ndarray:
+    """Scores (case, seed, kind, t_k, person) of devices that ignore the hand-off beyond a distance, and draw their own noise."""
+    near = (scores.distances <= limit)[:, None, :, None, None]
+    return np.where(near, chosen(scores, shared, shared=True), chosen(scores, alone, shared=False))
+
+
 def best(scores: HandoffScores, shared: bool) -> np.ndarray:
     """Scores (case, seed, kind, t_k, person) at the level that is best in hindsight for each kind and t_k."""
     table = scores.restart if shared else scores.alone

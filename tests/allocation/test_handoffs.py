@@ -1,5 +1,7 @@
 """Scores of hand-offs: the cases, the halves, the rules; on made-up scores whose best start is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,13 @@ def test_the_fit_finds_the_start_that_is_best(made_up):
     assert [levels[shared.choose(levels, 3, d)] for d in (0.0, 1.0, 4.0)] == [700, 800, 930]
     assert np.allclose(handoffs.chosen(held_out, shared, shared=True), handoffs.best(held_out, shared=True))
     assert np.allclose(handoffs.chosen(held_out, alone, shared=False), 1.0)
+    # Where a hand-off is worth less than being alone, it is ignored: here towards distant prompts.
+    worth = np.array([0.0, 0.0, 0.5])[:, None, None, None]
+    spoilt = replace(fitting, restart=fitting.restart - worth, alone=fitting.alone - 0.1)
+    limit = handoffs.fit_limit(spoilt, shared, alone)
+    assert 1.0 <= limit < 4.0
+    kept = handoffs.used_up_to(spoilt, shared, alone, limit)
+    assert np.allclose(kept[:, :, :2], 1.0) and np.allclose(kept[:, :, 2], 0.9)
     late = StartRule(999.0, 0.0)
     assert np.allclose(handoffs.chosen(held_out, late, shared=False), 1 - 0.199)  # the own grid begins at 999
 
