@@ -151,9 +151,14 @@ def assemble_table(folder: Path, path: Path = TABLE) -> None:
 
 
 def assemble_handoffs(folder: Path, path: Path = handoffs.SCORES) -> None:
-    """Put the files of `folder` together to the shipped scores of hand-offs."""
+    """Put the files of `folder` together to the shipped scores of hand-offs, with the seeds that all held-out cases have."""
     made, kinds, steps, who = handoffs.cases(), len(handoffs.KINDS), len(handoffs.DEVICE_STEPS), list(people())
-    lead = (handoffs.CASES, handoffs.SEEDS)
+    seeds = next(
+        s
+        for s in range(handoffs.SEEDS + 1)
+        if not all((folder / f"{case}-{s}.npy").exists() for case in range(1, len(made), 2))
+    )
+    lead = (len(made), seeds)
     shapes = {
         "link": (len(handoffs.LINK_PLANS), len(handoffs.RECEPTIONS), len(handoffs.BEPS)),
         "restart": (kinds, steps, len(handoffs.RESTARTS)),
@@ -186,7 +191,7 @@ def assemble_handoffs(folder: Path, path: Path = handoffs.SCORES) -> None:
     )
     about = provenance("python -m rlli_core.allocation.gather handoffs")
     scores = sum(int(np.isfinite(array).sum()) for name, array in arrays.items() if name != "effective")
-    write_json(path.with_suffix(".json"), about | {"dtype": "bf16", "image_scores": scores})
+    write_json(path.with_suffix(".json"), about | {"dtype": "bf16", "seeds": list(range(seeds)), "image_scores": scores})
 
 
 def main() -> None:

@@ -7,12 +7,13 @@ half of the cases the rule is fitted; everything that is claimed comes from the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from ..errors import ModelNotFound, check_integer, check_number
@@ -21,7 +22,7 @@ from ..files import DATA
 SCORES = DATA / "results" / "handoffs.npz"
 KINDS = ("same", "similar", "distant")
 CASES = 48  # every second one is held out
-SEEDS, FITTING_SEEDS = 16, 4  # of held-out cases, and of those that the rule is fitted on
+SEEDS, FITTING_SEEDS = 16, 4  # of held-out cases as far as they are gathered, and of those that rules are fitted on
 
 LINK_PLANS = ((4, 6), (8, 2), (5, 1))  # t0 and t_k: Fig. 8's, and two where the device depends on what it gets
 BEPS = (0.0, 0.01, 0.03, 0.06, 0.1, 0.15, 0.25)
@@ -109,7 +110,7 @@ class HandoffScores:
 
     def half(self, held_out: bool) -> HandoffScores:
         """The cases that a rule may be fitted on, or those held out, each with the seeds that it has."""
-        seeds = SEEDS if held_out else FITTING_SEEDS
+        seeds = None if held_out else FITTING_SEEDS
         kept = {name: getattr(self, name)[int(held_out) :: 2] for name in ("cases", "distances")}
         kept |= {
             name: getattr(self, name)[int(held_out) :: 2, :seeds] for name in ("link", "effective", "restart", "alone", "noise")
@@ -177,3 +178,42 @@ def best(scores: HandoffScores, shared: bool) -> np.ndarray:
     return np.stack(
         [np.stack([table[:, :, k, t, picked[k, t]] for t in range(len(DEVICE_STEPS))], 2) for k in range(len(KINDS))], 2
     )
+
+
+def by_receiver(scores: HandoffScores) -> pd.DataFrame:
+    """Scores against bit errors: one row for each case, plan, bep, receiver and person, the mean over seeds."""
+    plans = [f"{shared} steps shared, {own} own" for shared, own in LINK_PLANS]
+    axes = {"case": range(len(scores.cases)), "plan": plans, "bep": BEPS, "receiver": RECEPTIONS, "person": scores.people}
+    return _table(np.nanmean(scores.link, axis=1), axes)
+
+
+def lost_most(table: pd.DataFrame) -> pd.DataFrame:
+    """What bit errors cost the person who loses most by them, of a `by_receiver` table: one row for each plan, receiver, bep, case.
+
+    Returns:
+        Columns plan, receiver, bep, person, case, and lost, the score without bit errors less the score with them.
+    """
+    keys = ["plan", "receiver", "person", "case"]
+    clean = table[table.bep == 0].set_index(keys).score
+    lost = table[table.bep > 0].assign(lost=lambda t: clean.loc[pd.MultiIndex.from_frame(t[keys])].to_numpy() - t.score)
+    means = lost.groupby(["plan", "receiver", "bep", "person"], sort=False).lost.mean()
+    person = means.groupby(["plan", "receiver", "bep"], sort=False).idxmax().map(lambda key: key[-1]).rename("person")
+    return lost.drop(columns="score").merge(person.reset_index(), on=["plan", "receiver", "bep", "person"])
+
+
+def by_device(scores: HandoffScores, devices: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Scores (case, seed, kind, t_k, person) of devices by name: one row for each case, kind, own steps and device, a mean."""
+    axes = {"case": range(len(scores.cases)), "kind": KINDS, "own steps": DEVICE_STEPS}
+    return pd.concat([_table(found.mean(axis=(1, -1)), axes).assign(device=name) for name, found in devices.items()])
+
+
+def damaged_less_renoised(scores: HandoffScores) -> pd.DataFrame:
+    """Score of a hand-off with bit errors less that of a clean one brought to the same timestep, of each case, kind, plan, bep."""
+    difference = (scores.noise[..., 0, :] - scores.noise[..., 1, :])[:, :FEW_SEEDS].mean(axis=(1, -1))
+    plans = [f"{shared}+{own} steps" for shared, own in NOISE_PLANS]
+    return _table(difference, {"case": range(len(scores.cases)), "plan": plans, "bep": NOISE_BEPS, "kind": KINDS})
+
+
+def _table(values: np.ndarray, axes: Mapping[str, Sequence]) -> pd.DataFrame:
+    index = pd.MultiIndex.from_product(axes.values(), names=axes.keys())
+    return pd.Series(values.ravel(), index, name="score").reset_index()

@@ -147,23 +147,37 @@ def receiver_panel(
         "restart": slider("start at timestep", (stopped, *range(600, 1000, 10)), stopped, (stopped, 800, 870, 930), "{:g}"),
     }
 
-    def update(wish: str, bep: float, receiver: str, restart: float) -> Shown:
-        got, prompt = link.transmit(sent, bep=bep, seed=seed), prompts[wish]
-        lowest = chain.restart_range(got, receiver)[0]
-        start = None if restart <= lowest else int(restart)
-        image = chain.device_denoise(got, prompt, receiver=receiver, restart=start)
-        score = float(np.mean([s.value for s in agent.scores([image] * len(everyone), everyone, prompt)]))
-        told = f'<span class="score">{score:.2f}</span> {_dots(score)}'
-        parts = [
-            Part(chain.decode(got.latent)[0], "what arrives", "the latent that the device receives, decoded as it is", 190),
-            Part(image, told, f"what the device makes of it: {prompt}, score {score:.2f}", 190),
-        ]
-        where = f"starts at timestep {start or lowest}" + (
-            "" if start else ", the earliest that is possible with this receiver"
-        )
-        return f"The server stopped at timestep {stopped}; the device {where}.", parts
+    def together(settings: list[dict]) -> Iterator[Shown]:
+        got = [link.transmit(sent, bep=setting["bep"], seed=seed) for setting in settings]
+        lowest = [chain.restart_range(one, setting["receiver"])[0] for one, setting in zip(got, settings)]
+        starts = [None if setting["restart"] <= low else int(setting["restart"]) for setting, low in zip(settings, lowest)]
+        wanted, images = [prompts[setting["wish"]] for setting in settings], dict[int, Image.Image]()
+        for receiver in RECEIVERS:
+            some = [i for i, setting in enumerate(settings) if setting["receiver"] == receiver]
+            if some:
+                given = [[values[i] for i in some] for values in (got, wanted, starts)]
+                images |= zip(some, chain.device_denoises(*given[:2], batch_size=32, receiver=receiver, restarts=given[2]))
+        made = [images[i] for i in range(len(settings))]
+        scores = agent.scores(made * len(everyone), [p for p in everyone for _ in made], wanted * len(everyone))
+        means = np.array([score.value for score in scores]).reshape(len(everyone), -1).mean(0)
+        arrived = dict(zip((one["bep"] for one in settings), got))
+        pictures = {bep: chain.decode(one.latent)[0] for bep, one in arrived.items()}
+        for setting, start, low, prompt, image, score in zip(settings, starts, lowest, wanted, made, means):
+            parts = [
+                Part(pictures[setting["bep"]], "what arrives", "the latent that the device receives, decoded as it is", 190),
+                Part(
+                    image, f'<span class="score">{score:.2f}</span> {_dots(score)}',
+                    f"what the device makes of it: {prompt}, score {score:.2f}", 190,
+                ),
+            ]  # fmt: skip
+            where = (
+                f"at {start}, {start - low} above where this receiver could"
+                if start
+                else f"at {low}, the lowest for this receiver"
+            )
+            yield f"The server stopped at timestep {stopped}; the device starts {where}.", parts
 
-    return Panel(controls, update)
+    return Panel(controls, lambda **setting: next(together([setting])), together)
 
 
 def _dots(value: float) -> str:
