@@ -28,7 +28,7 @@ class ServiceEnv(gymnasium.Env):
     metadata = {"render_modes": []}
 
     def __init__(self, config: ServiceConfig | None = None, source: QoESource | None = None):
-        self.service = Service(config or ServiceConfig(), TableQoE.load() if source is None else source)
+        self.service = Service(ServiceConfig() if config is None else config, TableQoE.load() if source is None else source)
         self.observation_space = gymnasium.spaces.Box(self.service.low, self.service.high, dtype=np.float32)
         self.action_space = gymnasium.spaces.Box(-1, 1, (self.service.config.action_size,), np.float32)
         self.state: States | None = None

@@ -24,6 +24,8 @@ class QoESource(Protocol):
         prompts: all prompts that users may have.
         embeddings: of each prompt, (P, E) float, within [-3, 3]: what a policy sees of it.
         groups: who may come together: indices of prompts, the server's first.
+
+    A source that knows no more than so many shared and device steps has them as `most_steps`.
     """
 
     @property
@@ -49,12 +51,16 @@ class Service:
         source: of the QoE.
 
     Raises:
-        InvalidArgument: a source that knows no group of prompts.
+        InvalidArgument: a source that knows no group of prompts, or fewer steps than the setting allows.
     """
 
     def __init__(self, config: ServiceConfig, source: QoESource):
-        if not source.groups:
-            raise InvalidArgument("source", type(source).__name__, "a source with at least one group of prompts")
+        check_type("config", config, ServiceConfig, "a ServiceConfig")
+        if not (callable(getattr(source, "qoe", None)) and hasattr(source, "embeddings") and getattr(source, "groups", ())):
+            raise InvalidArgument("source", type(source).__name__, "a QoESource with at least one group of prompts")
+        for name, most in zip(("max_shared_steps", "max_device_steps"), getattr(source, "most_steps", ())):
+            if getattr(config, name) > most:
+                raise InvalidArgument(name, getattr(config, name), f"at most {most}: the source of QoE knows no more")
         self.config, self.source = config, source
         self.low, self.high = self._observation_limits()
 

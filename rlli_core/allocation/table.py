@@ -58,6 +58,11 @@ class TableQoE:
     alone: np.ndarray
     pairs: np.ndarray
 
+    @property
+    def most_steps(self) -> tuple[int, int]:
+        """The most shared and device steps that the lattice has."""
+        return self.fits.shape[1] - 1, self.fits.shape[2] - 1
+
     @classmethod
     def load(cls, path: Path = TABLE, held_out: bool = False) -> TableQoE:
         """Read the shipped table, with the groups that policies are trained on, or those that they never see.
@@ -105,10 +110,7 @@ class TableQoE:
             raise InvalidArgument(
                 "prompts", "a pair", "one of a group that was gathered; see rlli_core.allocation.prompts.groups"
             )
-        for name, value, most in (
-            ("shared_steps", shared_steps, self.fits.shape[1] - 1),
-            ("device_steps", device_steps, self.fits.shape[2] - 1),
-        ):
+        for name, value, most in zip(("shared_steps", "device_steps"), (shared_steps, device_steps), self.most_steps):
             if np.min(value) < 0 or np.max(value) > most:
                 raise InvalidArgument(name, float(np.max(value)), f"0 to {most}, where the table was gathered")
         step, on = _cell(shared_steps, np.arange(self.fits.shape[1]))
