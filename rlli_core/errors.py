@@ -39,6 +39,10 @@ class ModelNotFound(RlliError, OSError):
     """A model folder is missing, incomplete, or a hub id cannot be reached."""
 
 
+class NoCheckout(RlliError, OSError):
+    """What comes with the repository is not there: the package was installed without it."""
+
+
 class UnsupportedPipeline(RlliError, TypeError):
     """A diffusion pipeline cannot be cut (for example: its scheduler keeps history)."""
 

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 from ..errors import InvalidArgument, ModelNotFound
-from ..files import DATA, write_weights
+from ..files import DATA, of_checkout, write_weights
 from .actors import Actor, DiffusionActor, PlainActor
 from .environment import ServiceEnv
 from .service import Service
@@ -68,6 +68,7 @@ class Policy:
         shipped = sorted(file.stem for file in (DATA / "models" / "allocator").glob("*.safetensors"))
         path = DATA / "models" / "allocator" / f"{name}.safetensors" if str(name) in shipped else Path(name)
         if not path.is_file():
+            of_checkout(DATA)
             raise ModelNotFound(f"no policy {str(name)!r}: name one of {', '.join(shipped)}, or a file that Policy.save wrote")
         service = service or ServiceEnv().service
         with safe_open(path, "pt") as file:

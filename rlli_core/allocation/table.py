@@ -15,7 +15,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.stats import qmc
 
 from ..errors import InvalidArgument, ModelNotFound
-from ..files import DATA
+from ..files import DATA, of_checkout
 from .prompts import HELD_OUT
 from .states import Allocation, States
 
@@ -71,6 +71,7 @@ class TableQoE:
             ModelNotFound: no table there.
         """
         if not path.is_file():
+            of_checkout(DATA)
             raise ModelNotFound(f"no table of QoE at {path}; make it with: python -m rlli_core.allocation.gather")
         with np.load(path) as file:
             raw, alone = file["scores"].astype(np.float32), file["alone"].astype(np.float32)

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 
 from ...errors import InvalidArgument, RunFailed
-from ...files import DATA
+from ...files import DATA, of_checkout
 
 NOTEBOOKS = DATA.parent / "notebooks"
 
@@ -51,8 +51,12 @@ def _encodes(text: str) -> bool:
 
 
 def names() -> list[str]:
-    """Names of the notebooks of this checkout, in order."""
-    return sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+    """Names of the notebooks of this checkout, in order.
+
+    Raises:
+        NoCheckout: the package does not run from one.
+    """
+    return sorted(path.stem for path in of_checkout(NOTEBOOKS).glob("*.ipynb"))
 
 
 def find(name: str) -> Path:
