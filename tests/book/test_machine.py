@@ -12,7 +12,6 @@ from huggingface_hub.utils import filter_repo_objects
 from rlli_core import files
 from rlli_core.book import cli
 
-
 ELSEWHERE = """
 import contextlib, io, sys
 from rlli_core.book import cli
