@@ -12,7 +12,8 @@ from ...errors import Failure, InvalidArgument, RunFailed
 from ...files import write_text
 from . import notebooks, runs
 
-_WORD = r"(?:[\w.+-]+|'[\w.-]+')"
+# Small letters only, and no full stop at the end: Windows and macOS tell no others apart.
+_WORD = r"(?:True|False|[a-z0-9_.+-]+|'[a-z0-9_.-]*[a-z0-9_-]')"
 _PLAIN = re.compile(rf"(?:\w+=(?:{_WORD}|\[{_WORD}(?:, {_WORD})*\])(?:,|$))+", re.ASCII)
 
 
