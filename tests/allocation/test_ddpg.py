@@ -7,6 +7,7 @@ import sys
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
@@ -15,6 +16,7 @@ from rlli_core.allocation import Policy, Service, ServiceConfig, train
 from rlli_core.allocation.actors import Critic, DiffusionActor, PlainActor
 from rlli_core.allocation.ddpg import ALGORITHMS, LOW_POWER_W, Learner, Training
 from rlli_core.allocation.library import train_library
+from rlli_core.allocation.policy import new_actor
 from rlli_core.errors import InvalidArgument, ModelNotFound
 
 SHORT = {"interactions": 3_000, "collect": 8, "hidden": 64, "batch": 64, "evaluate_every": 1_000, "lr": 1e-3, "warmup": 500}
@@ -171,6 +173,25 @@ def test_what_would_take_the_machine_or_end_in_nan_is_refused_before_anything_is
             train(algorithm, service, **{name: value})
     assert tracemalloc.get_traced_memory()[1] < 50e6
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda policy, others: policy.act(others), r"states=\(2, 2\).*3 users"),
+        (lambda policy, others: policy.walk(others, 0), "3 users"),
+        (lambda policy, others: policy.act(others.prompts), "States"),
+        (lambda policy, others: policy.act(None), "States"),
+        (lambda policy, others: policy.walk(policy.service.draw(np.random.default_rng(0), 1), 2**70), "seed"),
+        (lambda policy, others: policy.save(None), "path"),
+        (lambda policy, others: Policy.from_pretrained([]), "name"),
+        (lambda policy, others: Policy.from_pretrained("g-ddpg", "service"), "service"),
+    ],
+)
+def test_a_policy_refuses_what_it_was_not_trained_on(service, call, match):
+    others = Service(ServiceConfig(users=2), service.source).draw(np.random.default_rng(0), 2)
+    with pytest.raises(InvalidArgument, match=match):
+        call(Policy(service, new_actor(service, 8, 2), pd.DataFrame()), others)
 
 
 def test_what_cannot_be_is_refused(service, tmp_path):

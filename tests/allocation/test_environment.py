@@ -65,6 +65,14 @@ def test_what_is_no_setting_and_no_source_is_refused(config, source):
         ServiceEnv(config, source)
 
 
+def test_a_misspelt_option_is_no_option(source):
+    env = ServiceEnv(source=source)
+    env.reset(seed=0)
+    for options in ({"sate": env.state}, {"state": env.state, "seed": 1}, "state", [], {"state": [env.state]}):
+        with pytest.raises(InvalidArgument, match="options|state"):
+            env.reset(options=options)
+
+
 @pytest.mark.parametrize("gain", [float("nan"), -0.1, float("inf")])
 def test_gains_that_cannot_be_are_refused(source, service, gain):
     state = service.draw(np.random.default_rng(0), 1)
