@@ -110,12 +110,13 @@ class Service:
             "personas": ((*shape, 5), 0, 1),
             "server_step_energy": (shape[:1], 0, c.server_budget),
             "device_step_energy": (shape, 0, c.device_budget),
-            "gains": (shape, 0, np.inf),
+            "gains": (shape, 0, 1e100),
             "threshold": (shape[:1], 0, 1),
         }
         for name, (expected, low, high) in allowed.items():
             value = np.asarray(getattr(states, name))
-            if value.shape != expected or not (np.isfinite(value) & (value >= low) & (value <= high)).all():
+            fits = value.shape == expected and value.dtype.kind in "iuf"
+            if not fits or (value.size and not (low <= value.min() and value.max() <= high)):  # NaN is neither
                 raise InvalidArgument(name, value.tolist(), f"finite, of shape {expected} and within [{low:g}, {high:g}]")
         return states
 
@@ -166,9 +167,12 @@ class Service:
         affordable: np.ndarray = self.config.device_budget / states.device_step_energy + 1e-9
         return affordable.astype(int).clip(1)
 
-    def outcome(self, states: States, allocation: Allocation) -> Outcome:
-        """Serve every group and return QoE, reward (27) and by how much each constraint is missed."""
-        qoe = self.source.qoe(states, allocation, self.bep(states, allocation))
+    def outcome(self, states: States, allocation: Allocation, bep: np.ndarray | None = None) -> Outcome:
+        """Serve every group and return QoE, reward (27) and by how much each constraint is missed.
+
+        `bep` is what the method of that name gives, where it is known.
+        """
+        qoe = self.source.qoe(states, allocation, self.bep(states, allocation) if bep is None else bep)
         return outcome(self.config, states, allocation, qoe)
 
     def _observation_limits(self) -> tuple[np.ndarray, np.ndarray]:

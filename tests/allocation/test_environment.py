@@ -128,6 +128,15 @@ def test_fig_12_spends_the_budget(source):
     assert made.server_excess[0] == pytest.approx(0.4, abs=0.01) and not made.device_excess.any()
 
 
+def test_a_step_asks_the_link_once(source, monkeypatch):
+    asked, bep = [], Link.bep
+    monkeypatch.setattr(Link, "bep", lambda *given: asked.append(given) or bep(*given))
+    env = ServiceEnv(source=source)
+    env.reset(seed=0)
+    *_, info = env.step(env.action_space.sample())
+    assert len(asked) == 1 and info["bep"] == pytest.approx(bep(env.config.link, info["power_w"], env.state.gains[0]))
+
+
 def test_an_episode_is_one_round(source):
     env = ServiceEnv(source=source)
     with pytest.raises(gymnasium.error.ResetNeeded):
