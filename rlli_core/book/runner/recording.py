@@ -72,7 +72,7 @@ def say(text: str, **values: float | str) -> None:
             raise InvalidArgument(name, value, "a finite number or a word")
     try:
         told = text.format(**values)
-    except (ValueError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise InvalidArgument("text", text, f"with formats that fit its values ({error})") from error
     display(_Prose(told))
 
