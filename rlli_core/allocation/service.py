@@ -58,7 +58,8 @@ class Service:
         check_type("config", config, ServiceConfig, "a ServiceConfig")
         if not (callable(getattr(source, "qoe", None)) and hasattr(source, "embeddings") and getattr(source, "groups", ())):
             raise InvalidArgument("source", type(source).__name__, "a QoESource with at least one group of prompts")
-        for name, most in zip(("max_shared_steps", "max_device_steps"), getattr(source, "most_steps", ())):
+        most_steps: tuple[int, ...] = getattr(source, "most_steps", None) or ()
+        for name, most in zip(("max_shared_steps", "max_device_steps"), most_steps):
             if getattr(config, name) > most:
                 raise InvalidArgument(name, getattr(config, name), f"at most {most}: the source of QoE knows no more")
         self.config, self.source = config, source
