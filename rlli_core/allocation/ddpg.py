@@ -113,7 +113,8 @@ def train(
     for name in options:
         check_choice("option", name, [field.name for field in fields(Training)])
     check_type("folder", folder, (str, Path, type(None)), "a folder or None")
-    env = check_type("env", ServiceEnv() if env is None else env, (Service, ServiceEnv), "a ServiceEnv, its service, or None")
+    env = ServiceEnv() if env is None else env
+    check_type("env", env, (Service, ServiceEnv), "a ServiceEnv, its service, or None")
     learner = Learner(algorithm, env if isinstance(env, Service) else env.service, Training(**options), seed)
     checkpoint = None if folder is None else Path(folder) / "checkpoint.safetensors"
     if checkpoint is not None and checkpoint.exists():

@@ -61,11 +61,8 @@ class Policy:
     def save(self, path: Path, **about: object) -> None:
         """Write the actor as safetensors, with its sizes and what is told `about` it."""
         shape = {"hidden": self.actor.net[0].out_features, "denoising_steps": getattr(self.actor, "steps", 0)}
-        write_weights(
-            Path(check_type("path", path, (str, Path), "a file to write")),
-            self.actor.state_dict(),
-            {key: str(value) for key, value in (shape | about).items()},
-        )
+        check_type("path", path, (str, Path), "a file to write")
+        write_weights(Path(path), self.actor.state_dict(), {key: str(value) for key, value in (shape | about).items()})
 
     @classmethod
     def from_pretrained(cls, name: str | Path = "g-ddpg", service: Service | None = None) -> Policy:

@@ -56,7 +56,7 @@ class Service:
 
     def __init__(self, config: ServiceConfig, source: QoESource):
         check_type("config", config, ServiceConfig, "a ServiceConfig")
-        if not (callable(getattr(source, "qoe", None)) and hasattr(source, "embeddings") and getattr(source, "groups", ())):
+        if not (callable(getattr(source, "qoe", None)) and hasattr(source, "embeddings") and getattr(source, "groups", None)):
             raise InvalidArgument("source", type(source).__name__, "a QoESource with at least one group of prompts")
         most_steps: tuple[int, ...] = getattr(source, "most_steps", None) or ()
         for name, most in zip(("max_shared_steps", "max_device_steps"), most_steps):
