@@ -39,6 +39,10 @@ class ModelNotFound(RlliError, OSError):
     """A model folder is missing, incomplete, or a hub id cannot be reached."""
 
 
+class NoCheckout(RlliError, OSError):
+    """What comes with the repository is not there: the package was installed without it."""
+
+
 class UnsupportedPipeline(RlliError, TypeError):
     """A diffusion pipeline cannot be cut (for example: its scheduler keeps history)."""
 
@@ -137,25 +141,26 @@ def check_able(name: str, value: T, method: str, allowed: str) -> T:
 
 def check_integer(name: str, value: object, low: int, high: int | None = None) -> int:
     """Return `value` as an int, or raise `InvalidArgument` unless low <= value <= high."""
-    allowed = f"a whole number in {low}..{high}" if high is not None else f"a whole number of at least {low}"
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise InvalidArgument(name, value, allowed)
-    whole = int(value)
-    if whole < low or (high is not None and whole > high):
-        raise InvalidArgument(name, value, allowed)
-    return whole
+    if type(value) is int or (isinstance(value, numbers.Integral) and not isinstance(value, bool)):
+        whole = int(value)
+        if low <= whole and (high is None or whole <= high):
+            return whole
+    raise InvalidArgument(
+        name, value, f"a whole number of at least {low}" if high is None else f"a whole number in {low}..{high}"
+    )
 
 
 def check_number(
     name: str, value: object, low: float, high: float = float("inf"), *, open_low: bool = False, open_high: bool = False
 ) -> float:
     """Return `value` as a finite float in [low, high] (ends excluded where said), or raise `InvalidArgument`."""
-    allowed = f"a finite number in {'(' if open_low else '['}{low:g}, {high:g}{')' if open_high or high == math.inf else ']'}"
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
-        raise InvalidArgument(name, value, allowed)
-    number = float(value)
-    below = number <= low if open_low else number < low
-    above = number >= high if open_high else number > high
-    if below or above:
-        raise InvalidArgument(name, value, allowed)
-    return number
+    if type(value) is float or (isinstance(value, numbers.Real) and not isinstance(value, bool)):
+        try:
+            number = float(value)
+        except OverflowError:  # an integer or a fraction beyond all floats
+            number = math.nan
+        above = low < number if open_low else low <= number
+        if above and (number < high if open_high else number <= high) and math.isfinite(number):
+            return number
+    ends = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high or high == math.inf else ']'}"
+    raise InvalidArgument(name, value, f"a finite number in {ends}")

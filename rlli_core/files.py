@@ -16,13 +16,26 @@ from typing import Any
 from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 
-from .errors import ModelNotFound, first_line, shown
+from .errors import ModelNotFound, NoCheckout, first_line, shown
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 WORK = Path(os.environ.get("RLLI_WORK") or user_cache_path("rlli", appauthor=False))
 """Checkpoints and rendered data sets live here, outside the repository: $RLLI_WORK, or the system's folder for caches."""
 FRAMES = "RLLI_PANELS"
 """Environment variable: where a kernel's panels put their frames; see `book.panels.panel`."""
+
+
+def of_checkout(path: Path) -> Path:
+    """Return a file or folder of the repository that is no part of the package.
+
+    Raises:
+        NoCheckout: it is not there.
+    """
+    if not path.exists():
+        raise NoCheckout(
+            f"{path} is not there: it comes with the repository; install the package from a full checkout by `pip install -e .`"
+        )
+    return path
 
 
 def model_folder(name: str) -> Path:

@@ -2,8 +2,11 @@
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -54,6 +57,7 @@ WILD = [
     "\ud800", "x" * 5000, b"bytes", [], (), {}, set(), [None], ["a", 1], [math.nan], [[1], [2, 3]], {"a": 1}, range(0), np.float64("nan"), np.int64(3),
     np.array([]), np.zeros((0, 4)), np.array([1 + 1j]), np.array(["a"]), np.array([None]), np.ones((2, 3)), torch.tensor(math.nan), torch.zeros(0),
     torch.ones(1, 4, 8, 8, dtype=torch.complex64), torch.ones(1, 4, 8, 8) * math.inf, Image.new("RGB", (0, 0)), CLOSED, object(), int, len, lambda: 1,
+    10**400, -(10**400), Fraction(10**400), Fraction(1, 3), Decimal("0.5"), pd.NA, np.bool_(True), np.array(0.5), np.array([0.5]),
     Hostile(), SplitPlan(1, 1), Persona(0.5, 0.5, 0.5, 0.5, 0.5),
 ]  # fmt: skip
 ANYTHING = st.one_of(

@@ -80,3 +80,11 @@ def _runs(number):
         return False
     with open(f"/proc/{number}/stat") as file:  # a zombie has ended
         return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_a_script_without_a_main_guard_is_told_of_it(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("from rlli_core.processes import in_process\nwith in_process() as call:\n    call(sorted, [2, 1])\n")
+    told = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert told.returncode and "under `if __name__ == '__main__':`" in told.stderr.splitlines()[-1]
+    assert "memory" not in told.stderr

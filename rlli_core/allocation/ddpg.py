@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 from safetensors import safe_open
 from tqdm.auto import tqdm
 
-from ..errors import InvalidArgument, check_integer, check_number
+from ..errors import InvalidArgument, check_choice, check_integer, check_list, check_number, check_seed, check_type
 from ..files import write_weights
 from .actors import Critic
 from .environment import ServiceEnv
@@ -30,6 +30,7 @@ NETWORKS = ("actor", "critic", "target")
 PROGRESS = ("done", "updates", "seconds", "rows")  # of a learner, as plain numbers
 CRITIC_SEES = ("allocation", "action")
 TEMPERATURE = 0.25  # of the soft choice whose gradient stands in for that of the largest entry
+MOST_NUMBERS = 2**29  # in a replay buffer, and in an update: 2 GB each
 LOW_POWER_W = 2.0  # where the critic's second scale of powers turns from linear to logarithmic
 
 
@@ -65,16 +66,26 @@ class Training:
     evaluate_every: int = 8_000
 
     def __post_init__(self) -> None:
-        for name in ("interactions", "collect", "batch", "hidden", "denoising_steps", "evaluate_every"):
+        for name in ("interactions", "collect", "batch", "evaluate_every"):
             check_integer(name, getattr(self, name), 1)
+        check_integer("hidden", self.hidden, 1, 4096)
+        check_integer("denoising_steps", self.denoising_steps, 1, 1000)
         check_integer("warmup", self.warmup, 0)
-        check_number("lr", self.lr, 0, open_low=True)
-        check_number("tau", self.tau, 0, 1, open_low=True)
-        check_number("action_penalty", self.action_penalty, 0)
-        if self.critic_sees not in CRITIC_SEES:
-            raise InvalidArgument("critic_sees", self.critic_sees, f"one of {', '.join(CRITIC_SEES)}")
+        for name in ("lr", "tau"):
+            check_number(name, getattr(self, name), 0, 1, open_low=True)
+        check_number("action_penalty", self.action_penalty, 0, 1e6)
+        check_choice("critic_sees", self.critic_sees, CRITIC_SEES)
+        if len(check_list("exploration", self.exploration)) != 2:
+            raise InvalidArgument("exploration", self.exploration, "two numbers, at the beginning and at the end")
         for i, value in enumerate(self.exploration):
-            check_number(f"exploration[{i}]", value, 0)
+            check_number(f"exploration[{i}]", value, 0, 1e6)
+
+    def check(self, service: Service) -> None:
+        """Raise `InvalidArgument` where the memory of a training on that service would not fit a usual machine."""
+        row = len(service.low) + service.config.action_size + 1
+        for name, each in (("collect", row), ("interactions", row), ("batch", self.denoising_steps * (self.hidden + row))):
+            if getattr(self, name) * each > MOST_NUMBERS:
+                raise InvalidArgument(name, getattr(self, name), f"at most {MOST_NUMBERS // each} in this setting")
 
 
 def train(
@@ -98,9 +109,12 @@ def train(
     Raises:
         InvalidArgument: an unknown algorithm, an option outside its range, or a checkpoint made with other options.
     """
-    if algorithm not in ALGORITHMS:
-        raise InvalidArgument("algorithm", algorithm, f"one of {', '.join(ALGORITHMS)}")
+    check_choice("algorithm", algorithm, ALGORITHMS)
+    for name in options:
+        check_choice("option", name, [field.name for field in fields(Training)])
+    check_type("folder", folder, (str, Path, type(None)), "a folder or None")
     env = ServiceEnv() if env is None else env
+    check_type("env", env, (Service, ServiceEnv), "a ServiceEnv, its service, or None")
     learner = Learner(algorithm, env if isinstance(env, Service) else env.service, Training(**options), seed)
     checkpoint = None if folder is None else Path(folder) / "checkpoint.safetensors"
     if checkpoint is not None and checkpoint.exists():
@@ -124,7 +138,8 @@ class Learner:
 
     def __init__(self, algorithm: str, service: Service, training: Training, seed: int):
         self.algorithm, self.service, self.training = algorithm, service, training
-        self.seed = check_integer("seed", seed, 0)
+        self.seed = check_seed("seed", seed)
+        training.check(service)
         self.rng, self.generator = np.random.default_rng((seed, 1)), torch.Generator().manual_seed(seed)
         seen, acts, hidden = len(service.low), service.config.action_size, training.hidden
         with torch.random.fork_rng(devices=[]):

@@ -28,7 +28,7 @@ class ServiceEnv(gymnasium.Env):
     metadata = {"render_modes": []}
 
     def __init__(self, config: ServiceConfig | None = None, source: QoESource | None = None):
-        self.service = Service(config or ServiceConfig(), TableQoE.load() if source is None else source)
+        self.service = Service(ServiceConfig() if config is None else config, TableQoE.load() if source is None else source)
         self.observation_space = gymnasium.spaces.Box(self.service.low, self.service.high, dtype=np.float32)
         self.action_space = gymnasium.spaces.Box(-1, 1, (self.service.config.action_size,), np.float32)
         self.state: States | None = None
@@ -63,10 +63,11 @@ class ServiceEnv(gymnasium.Env):
         if action.shape != self.action_space.shape or action.dtype.kind not in "iuf" or not np.isfinite(action).all():
             raise InvalidArgument("action", action.shape, wanted)
         allocation = self.service.decode(np.clip(action, -1, 1)[None])
-        made = self.service.outcome(self.state, allocation)
+        bep = self.service.bep(self.state, allocation)
+        made = self.service.outcome(self.state, allocation, bep)
         info = {
             "qoe": made.qoe[0],
-            "bep": self.service.bep(self.state, allocation)[0],
+            "bep": bep[0],
             "shared_steps": int(allocation.shared_steps[0]),
             "device_steps": allocation.device_steps[0],
             "power_w": allocation.power_w[0],

@@ -76,6 +76,7 @@ class LibraryPolicy(Policy):
 
 def train_library(algorithm: str, service: Service, seed: int, training: Training) -> Policy:
     """Train DDPG, TD3 or SAC of stable-baselines3 with the same sizes, batches, rounds and updates as `ddpg.train`."""
+    training.check(service)
     env = Rounds(service, training.collect, seed)
     size = service.config.action_size
     options = {}

@@ -18,6 +18,7 @@ from .states import Allocation, States
 
 Allocator = Callable[[Service, States], Allocation]
 POWER_STEP_W = 1.0
+MOST_POWERS = 5_000  # of a search; its time grows with their square
 
 
 def optimum(env: ServiceEnv | Service, state: States, power_step_w: float = POWER_STEP_W) -> Allocation:
@@ -31,7 +32,7 @@ def optimum(env: ServiceEnv | Service, state: States, power_step_w: float = POWE
     Args:
         env: the environment, or its `service`.
         state: `States`, a batch of any size, such as `env.state`.
-        power_step_w: grid of powers in watts.
+        power_step_w: grid of powers in watts, at most 5,000 of them.
 
     Returns:
         Allocation of the whole batch.
@@ -40,7 +41,7 @@ def optimum(env: ServiceEnv | Service, state: States, power_step_w: float = POWE
         InvalidArgument: a step not above 0, states that do not fit the environment, or a budget below one server step.
     """
     service = _checked(env.service if isinstance(env, ServiceEnv) else env, state)
-    check_number("power_step_w", power_step_w, 0.0, open_low=True)
+    _check_step("power_step_w", power_step_w, service)
     parts = [_search(service, state[i : i + 32], power_step_w) for i in range(0, len(state.prompts), 32)]
     return Allocation(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))
 
@@ -115,6 +116,10 @@ def _share_out(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.nd
     return total, choice
 
 
+def _check_step(name: str, step_w: float, service: Service) -> None:
+    check_number(name, step_w, service.config.max_power_w / MOST_POWERS)
+
+
 def _checked(service: Service, states: States) -> Service:
     """Return the service, or raise `InvalidArgument` unless it is one and the states fit it."""
     check_type("service", service, Service, "a Service, or its ServiceEnv for `optimum`").check(states)
@@ -142,8 +147,8 @@ def greedy(service: Service, states: States, step_w: float = 5.0) -> Allocation:
 
     A quantum is `step_w` watts for one user; a server step costs what it costs. The best gain for its energy is taken.
     """
-    check_number("step_w", step_w, 0.0, open_low=True)
     c, (count, users) = _checked(service, states).config, states.prompts.shape
+    _check_step("step_w", step_w, service)
     device = service.affordable_steps(states)
     shared, power = np.ones(count, int), np.zeros((count, users))
     cost = np.concatenate([states.server_step_energy[:, None], np.full((count, users), c.power_weight * step_w)], 1)

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from safetensors import safe_open
 
-from ..errors import InvalidArgument, ModelNotFound
-from ..files import DATA, write_weights
+from ..errors import InvalidArgument, ModelNotFound, check_seed, check_type
+from ..files import DATA, of_checkout, write_weights
 from .actors import Actor, DiffusionActor, PlainActor
 from .environment import ServiceEnv
 from .service import Service
@@ -37,22 +37,32 @@ class Policy:
 
     @torch.no_grad()
     def act(self, states: States) -> Allocation:
-        """Allocate; without any noise, so the same every time."""
-        return self.service.decode(self.actor(torch.from_numpy(self.service.observe(states))).numpy())
+        """Allocate; without any noise, so the same every time.
+
+        Raises:
+            InvalidArgument: states of another number of users.
+        """
+        return self.service.decode(self.actor(self._seen(states)).numpy())
 
     @torch.no_grad()
     def walk(self, states: States, seed: int) -> np.ndarray:
         """Actions (D + 1, B, m) of a diffusion actor through its denoising steps, from noise of this seed."""
         if not isinstance(self.actor, DiffusionActor):
             raise InvalidArgument("policy", type(self.actor).__name__, "one with denoising steps, such as g-ddpg's")
-        seen = torch.from_numpy(self.service.observe(states))
-        noise = self.actor.noise(len(seen), torch.Generator().manual_seed(seed))
-        return self.actor.chain(seen, noise)[0].numpy()
+        seen, generator = self._seen(states), torch.Generator().manual_seed(check_seed("seed", seed))
+        return self.actor.chain(seen, self.actor.noise(len(seen), generator))[0].numpy()
+
+    def _seen(self, states: States) -> torch.Tensor:
+        users = self.service.config.users
+        if check_type("states", states, States, "`States` of its service").prompts.shape[1:] != (users,):
+            raise InvalidArgument("states", states.prompts.shape, f"of {users} users each, as the policy was trained")
+        return torch.from_numpy(self.service.observe(states))
 
     def save(self, path: Path, **about: object) -> None:
         """Write the actor as safetensors, with its sizes and what is told `about` it."""
         shape = {"hidden": self.actor.net[0].out_features, "denoising_steps": getattr(self.actor, "steps", 0)}
-        write_weights(path, self.actor.state_dict(), {key: str(value) for key, value in (shape | about).items()})
+        check_type("path", path, (str, Path), "a file to write")
+        write_weights(Path(path), self.actor.state_dict(), {key: str(value) for key, value in (shape | about).items()})
 
     @classmethod
     def from_pretrained(cls, name: str | Path = "g-ddpg", service: Service | None = None) -> Policy:
@@ -65,11 +75,13 @@ class Policy:
             ModelNotFound: no such file.
             InvalidArgument: a service with another size of state or action.
         """
+        check_type("name", name, (str, Path), "the name of a policy, or a file")
         shipped = sorted(file.stem for file in (DATA / "models" / "allocator").glob("*.safetensors"))
         path = DATA / "models" / "allocator" / f"{name}.safetensors" if str(name) in shipped else Path(name)
         if not path.is_file():
+            of_checkout(DATA)
             raise ModelNotFound(f"no policy {str(name)!r}: name one of {', '.join(shipped)}, or a file that Policy.save wrote")
-        service = service or ServiceEnv().service
+        service = check_type("service", ServiceEnv().service if service is None else service, Service, "a Service")
         with safe_open(path, "pt") as file:
             about, weights = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
         actor = new_actor(service, int(about["hidden"]), int(about["denoising_steps"]))

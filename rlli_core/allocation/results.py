@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap, trim_mean
 
-from ..files import DATA
+from ..files import DATA, of_checkout
 
 # Each by its name, so that a notebook's run is out of date when one of these changes and not when another result does.
 RUNS = DATA / "results" / "allocation_runs.csv"
@@ -22,7 +22,8 @@ RESULTS = RUNS.parent  # where the study writes
 @cache
 def read() -> tuple[pd.DataFrame, pd.DataFrame, dict]:
     """Runs (one row each), learning curves (one row a point) and the rest (rules of thumb, optimum, provenance)."""
-    return pd.read_csv(RUNS), pd.read_csv(CURVES), json.loads(ABOUT.read_text(encoding="utf-8"))
+    runs, curves, about = map(of_checkout, (RUNS, CURVES, ABOUT))
+    return pd.read_csv(runs), pd.read_csv(curves), json.loads(about.read_text(encoding="utf-8"))
 
 
 def interval(values: Sequence[float] | pd.Series, level: float = 0.95) -> tuple[float, float, float]:

@@ -24,6 +24,8 @@ class QoESource(Protocol):
         prompts: all prompts that users may have.
         embeddings: of each prompt, (P, E) float, within [-3, 3]: what a policy sees of it.
         groups: who may come together: indices of prompts, the server's first.
+
+    A source that knows no more than so many shared and device steps has them as `most_steps`.
     """
 
     @property
@@ -49,12 +51,17 @@ class Service:
         source: of the QoE.
 
     Raises:
-        InvalidArgument: a source that knows no group of prompts.
+        InvalidArgument: a source that knows no group of prompts, or fewer steps than the setting allows.
     """
 
     def __init__(self, config: ServiceConfig, source: QoESource):
-        if not source.groups:
-            raise InvalidArgument("source", type(source).__name__, "a source with at least one group of prompts")
+        check_type("config", config, ServiceConfig, "a ServiceConfig")
+        if not (callable(getattr(source, "qoe", None)) and hasattr(source, "embeddings") and getattr(source, "groups", None)):
+            raise InvalidArgument("source", type(source).__name__, "a QoESource with at least one group of prompts")
+        most_steps: tuple[int, ...] = getattr(source, "most_steps", None) or ()
+        for name, most in zip(("max_shared_steps", "max_device_steps"), most_steps):
+            if getattr(config, name) > most:
+                raise InvalidArgument(name, getattr(config, name), f"at most {most}: the source of QoE knows no more")
         self.config, self.source = config, source
         self.low, self.high = self._observation_limits()
 
@@ -104,12 +111,13 @@ class Service:
             "personas": ((*shape, 5), 0, 1),
             "server_step_energy": (shape[:1], 0, c.server_budget),
             "device_step_energy": (shape, 0, c.device_budget),
-            "gains": (shape, 0, np.inf),
+            "gains": (shape, 0, 1e100),
             "threshold": (shape[:1], 0, 1),
         }
         for name, (expected, low, high) in allowed.items():
             value = np.asarray(getattr(states, name))
-            if value.shape != expected or not (np.isfinite(value) & (value >= low) & (value <= high)).all():
+            fits = value.shape == expected and value.dtype.kind in "iuf"
+            if not fits or (value.size and not (low <= value.min() and value.max() <= high)):  # NaN is neither
                 raise InvalidArgument(name, value.tolist(), f"finite, of shape {expected} and within [{low:g}, {high:g}]")
         return states
 
@@ -160,9 +168,12 @@ class Service:
         affordable: np.ndarray = self.config.device_budget / states.device_step_energy + 1e-9
         return affordable.astype(int).clip(1)
 
-    def outcome(self, states: States, allocation: Allocation) -> Outcome:
-        """Serve every group and return QoE, reward (27) and by how much each constraint is missed."""
-        qoe = self.source.qoe(states, allocation, self.bep(states, allocation))
+    def outcome(self, states: States, allocation: Allocation, bep: np.ndarray | None = None) -> Outcome:
+        """Serve every group and return QoE, reward (27) and by how much each constraint is missed.
+
+        `bep` is what the method of that name gives, where it is known.
+        """
+        qoe = self.source.qoe(states, allocation, self.bep(states, allocation) if bep is None else bep)
         return outcome(self.config, states, allocation, qoe)
 
     def _observation_limits(self) -> tuple[np.ndarray, np.ndarray]:

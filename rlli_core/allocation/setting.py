@@ -14,6 +14,7 @@ Range = float | tuple[float, float]
 
 
 MOST_STEPS = 1000  # of a schedule; an action has an entry for each
+LEAST, MOST = 1e-6, 1e6  # of energies, budgets and weights: what float32 and a search can still tell apart
 
 
 @dataclass(frozen=True)
@@ -24,20 +25,20 @@ class ServiceConfig:
 
     Args:
         users: K, 1 to 8.
-        server_step_energy, device_step_energy: delta_0 and delta_k of one denoising step, above 0; a pair (low, high) draws
-            them anew in each state, one a device.
-        server_budget, device_budget: E_T and E_Tk, above 0.
-        power_weight: beta, energy of one watt of transmit power, above 0.
+        server_step_energy, device_step_energy: delta_0 and delta_k of one denoising step, from 1e-6 to the budget; a pair
+            (low, high) draws them anew in each state, one a device.
+        server_budget, device_budget: E_T and E_Tk, from 1e-6 to 1e6.
+        power_weight: beta, energy of one watt of transmit power, from 1e-6 to 1e6.
         threshold: Q_th, in [0, 1]; a pair draws it anew in each state.
-        penalties: lambda_1, lambda_2, lambda_3 of eq. (27), 0 or more. The paper gives none. At lambda_3 = 1 a random action,
+        penalties: lambda_1, lambda_2, lambda_3 of eq. (27), 0 to 1e6. The paper gives none. At lambda_3 = 1 a random action,
             which overspends by 13 on average, costs seven times what there is to gain, and learning begins late.
         penalty: "corrected" punishes a QoE below the threshold, as constraint (23) asks; "literal" one above it, as (27) is
             printed.
-        max_shared_steps: T_s, 1 or more.
+        max_shared_steps: T_s, 1 to 1000.
         link: to every device; its fading draws their channel gains.
 
     Raises:
-        InvalidArgument: a field outside its range, or a device budget that does not pay for a single step.
+        InvalidArgument: a field outside its range, or a budget that does not pay for a single step where steps are dearest.
     """
 
     users: int = 3
@@ -54,23 +55,27 @@ class ServiceConfig:
 
     def __post_init__(self) -> None:
         check_integer("users", self.users, 1, 8)
-        check_integer("max_shared_steps", self.max_shared_steps, 1)
+        check_integer("max_shared_steps", self.max_shared_steps, 1, MOST_STEPS)
         for name in ("server_step_energy", "device_step_energy"):
-            _check_range(name, getattr(self, name), 0.0, open_low=True)
+            _check_range(name, getattr(self, name), LEAST, MOST)
         _check_range("threshold", self.threshold, 0.0, 1.0)
         for name in ("server_budget", "device_budget", "power_weight"):
-            check_number(name, getattr(self, name), 0.0, open_low=True)
+            check_number(name, getattr(self, name), LEAST, MOST)
         if not isinstance(self.penalties, (tuple, list)) or len(self.penalties) != 3:
             raise InvalidArgument("penalties", self.penalties, "three numbers, lambda_1 to lambda_3")
         for i, weight in enumerate(self.penalties):
-            check_number(f"penalties[{i}]", weight, 0.0)
+            check_number(f"penalties[{i}]", weight, 0.0, MOST)
         check_choice("penalty", self.penalty, PENALTIES)
         if not isinstance(self.link, Link):
             raise InvalidArgument("link", self.link, "a Link")
-        if self.device_budget / np.min(self.device_step_energy) > MOST_STEPS or self.max_shared_steps > MOST_STEPS:
-            raise InvalidArgument("device_budget", self.device_budget, f"at most {MOST_STEPS} steps, and so max_shared_steps")
-        if self.max_device_steps < 1:
-            raise InvalidArgument("device_budget", self.device_budget, "enough for one step of device_step_energy")
+        if self.max_device_steps > MOST_STEPS:
+            raise InvalidArgument("device_budget", self.device_budget, f"at most {MOST_STEPS} steps of device_step_energy")
+        for name, budget, energy in (
+            ("server_budget", self.server_budget, self.server_step_energy),
+            ("device_budget", self.device_budget, self.device_step_energy),
+        ):
+            if np.max(energy) > budget:
+                raise InvalidArgument(name, budget, f"enough for one step of {np.max(energy):g}")
 
     @property
     def max_device_steps(self) -> int:
@@ -88,12 +93,12 @@ class ServiceConfig:
         return self.users + self.max_shared_steps + self.users * self.max_device_steps
 
 
-def _check_range(name: str, value: Range, low: float, high: float = float("inf"), **open_ends: bool) -> None:
+def _check_range(name: str, value: Range, low: float, high: float) -> None:
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
             raise InvalidArgument(name, value, "a number, or a pair (low, high)")
-        least, most = (check_number(name, one, low, high, **open_ends) for one in value)
+        least, most = (check_number(name, one, low, high) for one in value)
         if least > most:
             raise InvalidArgument(name, value, "a number, or a pair (low, high)")
     else:
-        check_number(name, value, low, high, **open_ends)
+        check_number(name, value, low, high)

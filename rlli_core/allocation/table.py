@@ -15,7 +15,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.stats import qmc
 
 from ..errors import InvalidArgument, ModelNotFound
-from ..files import DATA
+from ..files import DATA, of_checkout
 from .prompts import HELD_OUT
 from .states import Allocation, States
 
@@ -58,6 +58,11 @@ class TableQoE:
     alone: np.ndarray
     pairs: np.ndarray
 
+    @property
+    def most_steps(self) -> tuple[int, int]:
+        """The most shared and device steps that the lattice has."""
+        return self.fits.shape[1] - 1, self.fits.shape[2] - 1
+
     @classmethod
     def load(cls, path: Path = TABLE, held_out: bool = False) -> TableQoE:
         """Read the shipped table, with the groups that policies are trained on, or those that they never see.
@@ -66,6 +71,7 @@ class TableQoE:
             ModelNotFound: no table there.
         """
         if not path.is_file():
+            of_checkout(DATA)
             raise ModelNotFound(f"no table of QoE at {path}; make it with: python -m rlli_core.allocation.gather")
         with np.load(path) as file:
             raw, alone = file["scores"].astype(np.float32), file["alone"].astype(np.float32)
@@ -105,10 +111,7 @@ class TableQoE:
             raise InvalidArgument(
                 "prompts", "a pair", "one of a group that was gathered; see rlli_core.allocation.prompts.groups"
             )
-        for name, value, most in (
-            ("shared_steps", shared_steps, self.fits.shape[1] - 1),
-            ("device_steps", device_steps, self.fits.shape[2] - 1),
-        ):
+        for name, value, most in zip(("shared_steps", "device_steps"), (shared_steps, device_steps), self.most_steps):
             if np.min(value) < 0 or np.max(value) > most:
                 raise InvalidArgument(name, float(np.max(value)), f"0 to {most}, where the table was gathered")
         step, on = _cell(shared_steps, np.arange(self.fits.shape[1]))

@@ -20,7 +20,7 @@ from typer import Argument, Option
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from ..errors import InvalidArgument, RlliError, RunFailed, check_integer, first_line
+from ..errors import InvalidArgument, RlliError, RunFailed, check_integer, check_seed, first_line
 from ..files import DATA
 from . import machine
 
@@ -50,7 +50,7 @@ def notebook_names() -> list[str]:
     """Completions of a notebook's name."""
     from .runner import notebooks
 
-    return notebooks.names()
+    return notebooks.names() if notebooks.NOTEBOOKS.is_dir() else []
 
 
 def parameter_names(ctx: typer.Context) -> list[str]:
@@ -301,9 +301,9 @@ def train_allocator(
     if study == bool(algorithm):
         raise InvalidArgument("--algorithm", algorithm, f"one of {', '.join(get_args(Algorithm))}, or else --study")
     check_integer("users", users, 1, 8)
-    check_integer("seed", seed, 0)
-    check_integer("seeds", seeds, 1)
-    jobs = os.cpu_count() or 1 if jobs is None else check_integer("jobs", jobs, 1)
+    check_seed("seed", seed)
+    check_integer("seeds", seeds, 1, 1000)
+    jobs = os.cpu_count() or 1 if jobs is None else check_integer("jobs", jobs, 1, 1000)
     import torch
 
     from ..allocation import ServiceConfig

@@ -9,13 +9,15 @@ from typing import Annotated
 
 from typer import Option
 
-from ..files import DATA
+from ..files import DATA, of_checkout
 
-# Models that can stand in for the embedded ones: hub id -> size and licence.
+# Models that can stand in for the embedded ones: hub id -> size and licence, and their weights among the files there. Many
+# repositories hold the same weights in other formats and precisions too, and `hf download` alone takes them all.
 EXTERNAL_MODELS = {
-    "stable-diffusion-v1-5/stable-diffusion-v1-5": "4 GB in 16-bit weights, CreativeML Open RAIL-M",
-    "llava-hf/llava-1.5-7b-hf": "14 GB in 16-bit weights, Llama 2 Community License; a persona agent",
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": ("4 GB, CreativeML Open RAIL-M", "[utv]*/*model.safetensors"),
+    "llava-hf/llava-1.5-7b-hf": ("14 GB, Llama 2 Community License; a persona agent", "*.safetensors"),
 }
+READ_BESIDE = ("*.json", "*.txt", "*.jinja")
 
 
 def doctor() -> int:
@@ -29,15 +31,17 @@ def doctor() -> int:
         print(f"{name:<11} {metadata.version(name)}")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     print(f"device      {gpu or f'CPU, {os.cpu_count()} cores'}")
-    print(f"disk        {shutil.disk_usage(DATA).free / 1e9:.0f} GB free")
+    print(f"disk        {shutil.disk_usage(DATA.parent).free / 1e9:.0f} GB free")
     changed = checksums.changed()
     here = [path.name for path in _embedded_models()]
     print(f"models      {', '.join(here) or 'none'}")
     for name in changed:
         print(f"            data/{name} is not as in data/checksums.txt")
-    ready = bool(here) and not changed
-    print(f"notebooks   {len(notebooks.names())}: {'all will run' if ready else 'not all will run, see above'}")
+    known = len(notebooks.names()) if notebooks.NOTEBOOKS.is_dir() else 0
+    ready = bool(here and known) and not changed
+    print(f"notebooks   {known}: {'all will run' if ready else 'not all will run, see above'}")
     print(f"hub models  {'will run' if gpu else 'will run, at minutes an image without a GPU'}; see rlli models")
+    of_checkout(DATA)
     return 0 if ready else 1
 
 
@@ -46,7 +50,7 @@ def list_models(
         bool, Option("--write-checksums", help="Record data/ as it is now in data/checksums.txt.")
     ] = False,
 ) -> int:
-    """Which models are here, and how to get the rest."""
+    """Which models are here, and how to get the rest; exits with 1 where files of data/ are changed or none are there."""
     from huggingface_hub import try_to_load_from_cache
 
     from .runner import checksums
@@ -59,10 +63,13 @@ def list_models(
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         bad = [name for name in changed if name.startswith(f"models/{path.name}/")]
         print(f"{path.name}  embedded, {size / 1e6:.1f} MB, {'CHANGED: ' + ', '.join(bad) if bad else 'checksums agree'}")
-    for hub_id, about in EXTERNAL_MODELS.items():
+    for hub_id, (about, weights) in EXTERNAL_MODELS.items():
         here = any(isinstance(try_to_load_from_cache(hub_id, name), str) for name in ("model_index.json", "config.json"))
-        print(f"{hub_id}  external, {about}, {'downloaded' if here else f'not here; get it with: hf download {hub_id}'}")
+        print(f"{hub_id}  external, {about}, {'downloaded' if here else 'not here; get it with:'}")
+        if not here:
+            print(f"    hf download {hub_id}", *(f"--include '{pattern}'" for pattern in (weights, *READ_BESIDE)))
     print("Any other Stable-Diffusion-type pipeline, and any image-text-to-text model, works by its hub id or folder.")
+    of_checkout(DATA / "models")
     return 1 if changed else 0
 
 

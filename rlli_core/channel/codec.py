@@ -91,8 +91,7 @@ def encode(latent: torch.Tensor, plan: SplitPlan | None = None, *, bits: int = 8
     check_format(bits, number_format)
     if plan is not None:
         check_type("plan", plan, SplitPlan, "a SplitPlan or None")
-    values = _check_latent(latent)
-    low, high = float(values.min()), float(values.max())
+    values, low, high = _check_latent(latent)
     if number_format in UNIFORM_FORMATS:
         codes = _quantise(values.numpy(), low, high, bits)
         payload = _pack(codes if number_format == "uniform" else codes ^ codes >> 1, bits)
@@ -183,17 +182,17 @@ def check_format(bits: int, number_format: str) -> None:
     check_choice("number_format", number_format, NUMBER_FORMATS)
 
 
-def _check_latent(latent: torch.Tensor) -> torch.Tensor:
-    """Return the values as float32 on the CPU, shape (n,), or raise `InvalidArgument`."""
+def _check_latent(latent: torch.Tensor) -> tuple[torch.Tensor, float, float]:
+    """Return the values as float32 on the CPU, shape (n,), and the ends of their range, or raise `InvalidArgument`."""
     if not isinstance(latent, torch.Tensor) or not latent.is_floating_point():
         raise InvalidArgument("latent", getattr(latent, "dtype", type(latent)), "a floating-point torch.Tensor")
     values = latent.detach().to("cpu", torch.float32).reshape(-1)
     if not values.numel():
         raise InvalidArgument("latent", tuple(latent.shape), "a tensor with at least one value")
-    finite = torch.isfinite(values)
-    if not finite.all():
-        raise InvalidArgument("latent", values[~finite][0].item(), "finite in float32 everywhere")
-    return values
+    low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InvalidArgument("latent", values[~torch.isfinite(values)][0].item(), "finite in float32 everywhere")
+    return values, low, high
 
 
 def _write_header(header: Header) -> bytes:

@@ -13,6 +13,7 @@ from scipy import special, stats
 
 from ..errors import check_integer, check_number
 
+MOST_SHAPE = 1e8  # of m and m_s: there the law is a point to eight digits, and double precision still tells it
 MOST_SAMPLES = 10**8  # 0.8 GB
 _STREAM = zlib.crc32(b"channel.fading")  # keeps these draws apart from other stages given the same seed
 
@@ -35,8 +36,8 @@ class FisherSnedecorF:
     SNR: at m_s = 1.5 their number is 4.8 dB lower for the same channel. The mean is finite for m_s > 1 only.
 
     Args:
-        severity: m, at least 0.5; larger means milder multipath (1 is Rayleigh before shadowing).
-        shadowing: m_s, above 1; larger means lighter shadowing (Nakagami-m in the limit).
+        severity: m, from 0.5 to 1e8; larger means milder multipath (1 is Rayleigh before shadowing).
+        shadowing: m_s, above 1, up to 1e8; larger means lighter shadowing (Nakagami-m in the limit).
 
     Raises:
         InvalidArgument: a parameter outside its range.
@@ -49,8 +50,8 @@ class FisherSnedecorF:
     shadowing: float = 1.5
 
     def __post_init__(self) -> None:
-        check_number("severity", self.severity, 0.5)
-        check_number("shadowing", self.shadowing, 1.0, open_low=True)
+        check_number("severity", self.severity, 0.5, MOST_SHAPE)
+        check_number("shadowing", self.shadowing, 1.0, MOST_SHAPE, open_low=True)
 
     @property
     def scale(self) -> float:

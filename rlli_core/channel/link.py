@@ -24,7 +24,7 @@ from .codec import (
 from .damage import Moments, equal_bits, unit_moments
 from .estimate import Estimate, from_pilots, from_variance
 from .fading import FisherSnedecorF
-from .modulation import average_bep, check_array, check_modulation, conditional_bep
+from .modulation import BEP, average_bep, check_array, check_modulation, conditional_bep
 from .protection import Protection, Repetition
 
 _JOULES_PER_MWH = 3.6
@@ -123,7 +123,7 @@ class Link:
             received = mean_snr * gains
         except ValueError as error:
             raise InvalidArgument("gain", gains.shape, f"of a shape that broadcasts with {np.shape(mean_snr)}") from error
-        return conditional_bep(self.modulation, received)
+        return BEP[self.modulation](received)  # what enters was looked at above
 
     def power_for_bep(self, bep: float, gain: float | None = None) -> float:
         """Transmit power in watts that gives a BEP in [1e-12, 0.499]: the inverse of `bep`.

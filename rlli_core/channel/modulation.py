@@ -13,13 +13,13 @@ from .fading import FisherSnedecorF
 
 # BEP against Eb/N0: Proakis & Salehi, Digital Communications (5th ed.), ch. 4. QPSK with Gray labels is two BPSK
 # signals in quadrature, so per bit it errs as BPSK does; it needs half the bandwidth.
-_BEP = {
+BEP = {
     "bpsk": lambda snr: 0.5 * special.erfc(np.sqrt(snr)),
     "qpsk": lambda snr: 0.5 * special.erfc(np.sqrt(snr)),
     "dpsk": lambda snr: 0.5 * np.exp(-snr),
     "noncoherent_bfsk": lambda snr: 0.5 * np.exp(-snr / 2),
 }
-MODULATIONS = tuple(_BEP)
+MODULATIONS = tuple(BEP)
 
 
 def conditional_bep(modulation: str, snr: float | np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ def conditional_bep(modulation: str, snr: float | np.ndarray) -> np.ndarray:
     >>> round(float(conditional_bep("dpsk", 2.0)), 4)
     0.0677
     """
-    return _BEP[check_modulation(modulation)](check_array("snr", snr)[()])
+    return BEP[check_modulation(modulation)](check_array("snr", snr)[()])
 
 
 def average_bep(modulation: str, fading: FisherSnedecorF, mean_snr: float | np.ndarray) -> np.ndarray:
@@ -59,7 +59,7 @@ def average_bep(modulation: str, fading: FisherSnedecorF, mean_snr: float | np.n
     >>> round(float(average_bep("bpsk", FisherSnedecorF(2.0, 1.5), 6.45)), 3)
     0.05
     """
-    bep, mean_snr = _BEP[check_modulation(modulation)], check_array("mean_snr", mean_snr)
+    bep, mean_snr = BEP[check_modulation(modulation)], check_array("mean_snr", mean_snr)
     if not isinstance(fading, FisherSnedecorF):
         raise InvalidArgument("fading", fading, "a FisherSnedecorF")
     return fading.average(lambda gain: bep(np.multiply.outer(gain, mean_snr)))
@@ -72,11 +72,13 @@ def check_modulation(modulation: str) -> str:
 
 def check_array(name: str, value: float | np.ndarray, low: float = 0.0, high: float = 1e100) -> np.ndarray:
     """Return `value` as float64, or raise `InvalidArgument` unless every entry is within [low, high]."""
+    if type(value) is float and low <= value <= high:
+        return np.asarray(value)
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError):  # lists of unequal length, what cannot be an array
         array = np.empty(0, object)
     numbers = array.astype(np.float64) if array.dtype.kind in "iuf" else np.array(np.nan)
-    if not ((numbers >= low) & (numbers <= high)).all():
+    if numbers.size and not (low <= numbers.min() and numbers.max() <= high):  # NaN is neither
         raise InvalidArgument(name, value, f"a number or an array of numbers within [{low:g}, {high:g}]")
     return numbers

@@ -15,7 +15,7 @@ from scipy.spatial.distance import squareform
 
 from ..diffusion.semantics import endpoint_distance
 from ..diffusion.split import SplitDiffusion
-from ..files import DATA
+from ..files import DATA, of_checkout
 from . import scenes
 
 SIMILAR = ("an apple on a table", "a lemon on a table")
@@ -61,7 +61,7 @@ def cluster(prompts: list[str], table: np.ndarray, limit: float | None = None) -
 
 def similar_distance() -> float:
     """The limit of the shipped groups, from `data/prompts.yaml`."""
-    return yaml.safe_load((DATA / "prompts.yaml").read_text(encoding="utf-8"))["similar_distance"]
+    return yaml.safe_load(of_checkout(DATA / "prompts.yaml").read_text(encoding="utf-8"))["similar_distance"]
 
 
 def write(path: Path, chain: SplitDiffusion, seeds: int) -> None:

@@ -4,8 +4,10 @@ import json
 import signal
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
@@ -14,6 +16,7 @@ from rlli_core.allocation import Policy, Service, ServiceConfig, train
 from rlli_core.allocation.actors import Critic, DiffusionActor, PlainActor
 from rlli_core.allocation.ddpg import ALGORITHMS, LOW_POWER_W, Learner, Training
 from rlli_core.allocation.library import train_library
+from rlli_core.allocation.policy import new_actor
 from rlli_core.errors import InvalidArgument, ModelNotFound
 
 SHORT = {"interactions": 3_000, "collect": 8, "hidden": 64, "batch": 64, "evaluate_every": 1_000, "lr": 1e-3, "warmup": 500}
@@ -153,6 +156,44 @@ def test_a_training_killed_and_resumed_ends_with_the_same_bytes(service, tmp_pat
     assert resumed.curve[columns].equals(whole.curve[columns])
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("interactions", 10**13), ("collect", 10**9), ("batch", 10**10), ("hidden", 10**6), ("denoising_steps", 10**8), ("lr", 1e300),
+        ("exploration", (0.1,)), ("exploration", (1e300, 0)), ("exploration", None), ("action_penalty", 1e300),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("algorithm", ["g-ddpg", "td3"])
+def test_what_would_take_the_machine_or_end_in_nan_is_refused_before_anything_is_allocated(service, algorithm, name, value):
+    tracemalloc.start()
+    with pytest.raises(InvalidArgument, match=rf"^{name}.*(at most|in |1\.\.|two|list)"):
+        if algorithm == "td3":
+            train_library(algorithm, service, 0, Training(**{name: value}))
+        else:
+            train(algorithm, service, **{name: value})
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda policy, others: policy.act(others), r"states=\(2, 2\).*3 users"),
+        (lambda policy, others: policy.walk(others, 0), "3 users"),
+        (lambda policy, others: policy.act(others.prompts), "States"),
+        (lambda policy, others: policy.act(None), "States"),
+        (lambda policy, others: policy.walk(policy.service.draw(np.random.default_rng(0), 1), 2**70), "seed"),
+        (lambda policy, others: policy.save(None), "path"),
+        (lambda policy, others: Policy.from_pretrained([]), "name"),
+        (lambda policy, others: Policy.from_pretrained("g-ddpg", "service"), "service"),
+    ],
+)
+def test_a_policy_refuses_what_it_was_not_trained_on(service, call, match):
+    others = Service(ServiceConfig(users=2), service.source).draw(np.random.default_rng(0), 2)
+    with pytest.raises(InvalidArgument, match=match):
+        call(Policy(service, new_actor(service, 8, 2), pd.DataFrame()), others)
+
+
 def test_what_cannot_be_is_refused(service, tmp_path):
     with pytest.raises(InvalidArgument, match="algorithm='ppo'.*g-ddpg, ddpg"):
         train("ppo", service)
@@ -166,6 +207,11 @@ def test_what_cannot_be_is_refused(service, tmp_path):
     }.items():
         with pytest.raises(InvalidArgument, match=name):
             train("ddpg", service, **{name: value})
+    for arguments in (("ddpg", "env"), ("ddpg", service, 2**70), ("ddpg", service, 0, 5)):
+        with pytest.raises(InvalidArgument, match="env|seed|folder"):
+            train(*arguments)
+    with pytest.raises(InvalidArgument, match="option='interaction'.*one of interactions, collect"):
+        train("ddpg", service, interaction=3)
     train("ddpg", service, 0, tmp_path, progress=False, **SHORT | {"interactions": 1_000})
     with pytest.raises(InvalidArgument, match="folder"):
         train("ddpg", service, 1, tmp_path, progress=False, **SHORT | {"interactions": 1_000})

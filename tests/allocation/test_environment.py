@@ -34,12 +34,43 @@ def test_the_defaults_are_those_of_fig_11():
         ("server_budget", -1.0), ("server_budget", 0.0), ("device_budget", float("nan")), ("device_budget", 0.5), ("threshold", 1.2),
         ("threshold", (0.8, 0.2)), ("users", 0), ("users", 2.5), ("power_weight", 0.0), ("penalty", "none"), ("penalties", (1, 2)),
         ("penalties", (1, -1, 1)), ("max_shared_steps", 0), ("link", 3), ("server_step_energy", (0.0, 1.0)),
+        ("device_step_energy", 1e-9), ("server_step_energy", (1.0, 1e300)), ("server_budget", 1e300), ("power_weight", 1e-300),
+        ("penalties", (1e300, 1, 1)), ("max_shared_steps", 10**13), ("device_budget", 1e4), ("server_budget", 0.4),
     ],
 )  # fmt: skip
 def test_a_bad_setting_gets_one_clear_error(name, value):
     with pytest.raises(InvalidArgument, match=f"^{name}") as caught:
         ServiceConfig(**{name: value})
     assert "must be" in str(caught.value)
+
+
+def test_a_budget_pays_for_a_step_where_steps_are_dearest():
+    """Else the groups drawn are none that `reset` and `optimum` take."""
+    with pytest.raises(InvalidArgument, match="^device_budget.*one step of 9"):
+        ServiceConfig(device_step_energy=(1.0, 9.0))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [({"max_shared_steps": 11}, "max_shared_steps=11.*at most 10"), ({"device_budget": 9.0}, "max_device_steps=9.*at most 8")],
+)
+def test_steps_beyond_the_table_are_refused_when_setting_and_table_meet(setting, message):
+    with pytest.raises(InvalidArgument, match=message):
+        ServiceEnv(ServiceConfig(**setting))
+
+
+@pytest.mark.parametrize(("config", "source"), [("x", None), (None, "x"), (None, object()), (None, [])])
+def test_what_is_no_setting_and_no_source_is_refused(config, source):
+    with pytest.raises(InvalidArgument, match="config|source"):
+        ServiceEnv(config, source)
+
+
+def test_a_misspelt_option_is_no_option(source):
+    env = ServiceEnv(source=source)
+    env.reset(seed=0)
+    for options in ({"sate": env.state}, {"state": env.state, "seed": 1}, "state", [], {"state": [env.state]}):
+        with pytest.raises(InvalidArgument, match="options|state"):
+            env.reset(options=options)
 
 
 @pytest.mark.parametrize("gain", [float("nan"), -0.1, float("inf")])
@@ -95,6 +126,15 @@ def test_fig_12_spends_the_budget(source):
     allocation = Allocation(np.array([3]), np.array([[5, 7]]), 10 ** (np.array([[18.0, 21.0]]) / 10))
     made = outcome(config, a_state(), allocation, np.ones((1, 2)))
     assert made.server_excess[0] == pytest.approx(0.4, abs=0.01) and not made.device_excess.any()
+
+
+def test_a_step_asks_the_link_once(source, monkeypatch):
+    asked, bep = [], Link.bep
+    monkeypatch.setattr(Link, "bep", lambda *given: asked.append(given) or bep(*given))
+    env = ServiceEnv(source=source)
+    env.reset(seed=0)
+    *_, info = env.step(env.action_space.sample())
+    assert len(asked) == 1 and info["bep"] == pytest.approx(bep(env.config.link, info["power_w"], env.state.gains[0]))
 
 
 def test_an_episode_is_one_round(source):

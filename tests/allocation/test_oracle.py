@@ -74,6 +74,9 @@ def test_it_takes_the_environment_and_its_state(source):
     assert one.shared_steps.shape == (1,) and one.power_w.shape == (1, 3)
     with pytest.raises(InvalidArgument, match="power_step_w"):
         optimum(env, env.state, 0)
+    for search in (optimum, oracle.greedy):  # terabytes, hours
+        with pytest.raises(InvalidArgument, match=r"step_w=1e-09.*0\.04"):
+            search(env.service, env.state, 1e-9)
 
 
 def test_no_sharing_sends_nothing(service):

@@ -285,3 +285,11 @@ def test_a_run_on_changed_data_says_so(bench, capsys):
     (bench / "data" / "models" / "tiny" / "weights.bin").write_bytes(b"weighty")
     assert cli.main(["run", "fig09", "--force"]) == 0
     assert "results may differ from the book's: data/models/tiny/weights.bin" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--seed", "-1"], ["--users", "9"], ["--seed", str(2**70)], ["--jobs", "1000000"], ["--seeds", "10000000000"]]
+)
+def test_train_checks_its_arguments_before_the_slow_imports(arguments):
+    code = f"import sys; from rlli_core.book import cli; assert cli.main(['train', '--algorithm', 'ddpg', *{arguments}]) == 2; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

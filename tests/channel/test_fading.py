@@ -93,6 +93,8 @@ def test_same_seed_same_gains_and_shapes():
         ("severity", {"severity": "2", "shadowing": 1.5}),
         ("shadowing", {"severity": 2.0, "shadowing": 1.0}),
         ("shadowing", {"severity": 2.0, "shadowing": float("inf")}),
+        ("severity", {"severity": 1e300, "shadowing": 1.5}),
+        ("shadowing", {"severity": 2.0, "shadowing": 1e300}),
     ],
 )
 def test_bad_parameters(name, arguments):
@@ -105,3 +107,10 @@ def test_bad_sample_arguments():
         PAPER.sample(3, seed=-1)
     with pytest.raises(InvalidArgument, match="size"):
         PAPER.sample(2.5, seed=1)
+
+
+@pytest.mark.parametrize(
+    "law", [FisherSnedecorF(1e8, 1e8), FisherSnedecorF(0.5, 1e8), FisherSnedecorF(1e8, 1.0001), FisherSnedecorF(0.5, 1 + 1e-12)]
+)
+def test_at_the_ends_of_the_range_all_is_still_finite(law):
+    assert np.isfinite(law.sample(100, seed=0)).all() and 0 < law.average(lambda gain: np.exp(-gain)) < 1

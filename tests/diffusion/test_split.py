@@ -335,3 +335,15 @@ def test_a_text_encoder_that_changed_reads_a_prompt_anew(tiny_parts, tiny_pipeli
     assert not torch.equal(changed, before)
     pipeline.text_encoder = tiny_parts["text_encoder"]  # swapped
     assert torch.equal(chain.generate("a cat", 2, 0, output_type="latent"), before)
+
+
+def test_a_word_learnt_by_textual_inversion_is_read_anew(tiny_parts, tiny_pipeline):
+    pipeline = tiny_pipeline()
+    pipeline.text_encoder, pipeline.tokenizer = map(copy.deepcopy, (tiny_parts["text_encoder"], tiny_parts["tokenizer"]))
+    chain = SplitDiffusion(pipeline, device="cpu")
+    before = {prompt: chain.generate(prompt, 2, 0, output_type="latent") for prompt in ("a <q>", "a cat")}
+    pipeline.load_textual_inversion({"<q>": 5 * torch.ones(1, 32)}, token="<q>")
+    after = {prompt: chain.generate(prompt, 2, 0, output_type="latent") for prompt in before}
+    assert not torch.equal(before["a <q>"], after["a <q>"]) and torch.equal(before["a cat"], after["a cat"])
+    whole = SplitDiffusion(pipeline, device="cpu").generate("a <q>", 2, 0, output_type="latent")
+    assert torch.equal(after["a <q>"], whole)

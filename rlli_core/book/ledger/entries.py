@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from ...errors import LedgerError
-from ...files import DATA
+from ...files import DATA, of_checkout
 from .expressions import names_in
 
 LEDGER = DATA / "claims.yaml"
@@ -108,7 +108,7 @@ def read(path: Path = LEDGER) -> Ledger:
         LedgerError: an entry that is unknown or missing, one that is there twice, a check without limits, an unreadable
             expression, a reading that no check has, a title without a check that is not a topic.
     """
-    text = yaml.safe_load(path.read_text(encoding="utf-8"))
+    text = yaml.safe_load(of_checkout(path).read_text(encoding="utf-8"))
     try:
         ledger = Ledger(
             tuple(map(_claim, [*text["claims"], *(OWN | entry for entry in text.get("own", ()))])), tuple(map(_title, text["titles"])),

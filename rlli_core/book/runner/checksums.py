@@ -3,7 +3,7 @@
 import hashlib
 import sys
 
-from ...files import DATA
+from ...files import DATA, of_checkout
 
 CHECKSUMS = DATA / "checksums.txt"
 # What describes results and is no input to them, so that a word changed there makes no run out of date.
@@ -40,4 +40,5 @@ def say_changed() -> None:
 
 def write() -> None:
     """Record the files as they are now."""
+    of_checkout(DATA)
     CHECKSUMS.write_text("".join(f"{digest}  {name}\n" for name, digest in measured().items()), encoding="utf-8")

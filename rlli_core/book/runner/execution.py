@@ -32,15 +32,24 @@ def execute(path: Path, source: nbformat.NotebookNode, position: int) -> tuple[n
     """
     # Here, so that a notebook that only records numbers does not need what runs notebooks.
     import papermill
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
+
+    class OwnKernel(AsyncKernelManager):
+        """Starts this interpreter, whatever JUPYTER_PATH or the user's folder has as `python3`."""
+
+        def _kernel_spec_manager_default(self) -> KernelSpecManager:
+            return KernelSpecManager(kernel_dirs=[])
 
     failure = None
     with tempfile.TemporaryDirectory() as scratch:
         given, executed = Path(scratch) / "given.ipynb", Path(scratch) / "executed.ipynb"
         nbformat.write(_clean(source, outputs=False), given)
         # The TCP ports of kernels that start together can clash, and so do sockets under their default name.
-        sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{scratch}/kernel"}})
+        # Windows has no such sockets in its Python.
+        sockets = {} if platform.system() == "Windows" else {"KernelManager": {"transport": "ipc", "ip": f"{scratch}/kernel"}}
         try:
             papermill.execute_notebook(
                 given,
@@ -50,7 +59,8 @@ def execute(path: Path, source: nbformat.NotebookNode, position: int) -> tuple[n
                 start_timeout=120,
                 execution_timeout=CELL_TIMEOUT_S,
                 progress_bar={"desc": path.stem, "position": position, "leave": False, "disable": None},
-                config=sockets,
+                config=Config(sockets),
+                kernel_manager_class=OwnKernel,
             )
         except PapermillExecutionError as error:
             failure = Failure(error.ename, f"cell {error.exec_count}: {error.ename}: {error.evalue}")

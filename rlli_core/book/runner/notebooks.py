@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 
 from ...errors import InvalidArgument, RunFailed
-from ...files import DATA
+from ...files import DATA, of_checkout
 
 NOTEBOOKS = DATA.parent / "notebooks"
 
@@ -51,8 +51,12 @@ def _encodes(text: str) -> bool:
 
 
 def names() -> list[str]:
-    """Names of the notebooks of this checkout, in order."""
-    return sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+    """Names of the notebooks of this checkout, in order.
+
+    Raises:
+        NoCheckout: the package does not run from one.
+    """
+    return sorted(path.stem for path in of_checkout(NOTEBOOKS).glob("*.ipynb"))
 
 
 def find(name: str) -> Path:
@@ -85,6 +89,18 @@ def parameters_of(notebook: nbformat.NotebookNode) -> dict[str, Parameter]:
     }
 
 
+def check_parameters(known: Mapping[str, Parameter], values: Mapping[str, object]) -> dict[str, object]:
+    """Return `values` as the parameters take them.
+
+    Raises:
+        InvalidArgument: a name that is not known, or a value of another type.
+    """
+    for name, value in values.items():
+        if name not in known:
+            raise InvalidArgument(name, value, "one of the notebook's parameters: " + ", ".join(known))
+    return {name: known[name].check(value) for name, value in values.items()}
+
+
 def with_parameters(notebook: nbformat.NotebookNode, values: Mapping[str, object]) -> nbformat.NotebookNode:
     """A copy of `notebook` with `values` written into its parameters cell.
 
@@ -94,10 +110,7 @@ def with_parameters(notebook: nbformat.NotebookNode, values: Mapping[str, object
     Raises:
         InvalidArgument: a name that the notebook does not have, or a value of another type.
     """
-    known = parameters_of(notebook)
-    for name, value in values.items():
-        if name not in known:
-            raise InvalidArgument(name, value, "one of the notebook's parameters: " + ", ".join(known))
+    taken = check_parameters(parameters_of(notebook), values)
     notebook = copy.deepcopy(notebook)
     cell = _parameters_cell(notebook)
     source = cell.source.encode()  # the columns of a syntax tree count bytes
@@ -106,7 +119,7 @@ def with_parameters(notebook: nbformat.NotebookNode, values: Mapping[str, object
         if name in values:
             begin = starts[literal.lineno - 1] + literal.col_offset
             end = starts[(literal.end_lineno or 0) - 1] + (literal.end_col_offset or 0)
-            source = source[:begin] + repr(known[name].check(values[name])).encode() + source[end:]
+            source = source[:begin] + repr(taken[name]).encode() + source[end:]
     cell.source = source.decode()
     return notebook
 

@@ -68,11 +68,11 @@ def say(text: str, **values: float | str) -> None:
     for name in sorted(fields ^ set(values)):
         raise InvalidArgument(name, values.get(name), "both a field of the text and the name of a value")
     for name, value in values.items():
-        if not isinstance(value, str) and not (isinstance(value, numeric.Real) and math.isfinite(value)):
+        if not isinstance(value, str) and not (isinstance(value, numeric.Real) and abs(value) < math.inf):
             raise InvalidArgument(name, value, "a finite number or a word")
     try:
         told = text.format(**values)
-    except ValueError as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise InvalidArgument("text", text, f"with formats that fit its values ({error})") from error
     display(_Prose(told))
 

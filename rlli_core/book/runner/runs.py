@@ -25,7 +25,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from ...errors import Failure, InvalidArgument, RunFailed, check_integer
-from ...files import DATA, FRAMES, git_commit, write_text
+from ...files import DATA, FRAMES, git_commit, of_checkout, write_text
 from ...processes import Ended, in_process
 from . import checksums, frames, pictures, writing
 from .execution import PeakMemory, execute, unexecuted, versions
@@ -44,7 +44,7 @@ def load_profile(profile: str) -> dict[str, dict]:
     """The values that `profile` gives to the parameters of each notebook; what it leaves out stays as the notebook has it."""
     if profile not in PROFILES:
         raise InvalidArgument("profile", profile, "one of " + ", ".join(PROFILES))
-    return yaml.safe_load((NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8")) or {}
+    return yaml.safe_load(of_checkout(NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8")) or {}
 
 
 def read_record(name: str, profile: str, folder: Path | None = None) -> RunRecord | None:

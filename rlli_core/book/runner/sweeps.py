@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,9 @@ from ...errors import Failure, InvalidArgument, RunFailed
 from ...files import write_text
 from . import notebooks, runs
 
-_WORD = r"(?:[\w.+-]+|'[\w.-]+')"
+MOST_POINTS = 10_000  # a day and more, at seconds each
+# Small letters only, and no full stop at the end: Windows and macOS tell no others apart.
+_WORD = r"(?:True|False|[a-z0-9_.+-]+|'[a-z0-9_.-]*[a-z0-9_-]')"
 _PLAIN = re.compile(rf"(?:\w+=(?:{_WORD}|\[{_WORD}(?:, {_WORD})*\])(?:,|$))+", re.ASCII)
 
 
@@ -36,8 +39,8 @@ def sweep(
         A row for each point: its parameters, then the recorded numbers; and the CSV file that holds the same.
 
     Raises:
-        InvalidArgument: before anything runs, for an unknown notebook or parameter, a value of the wrong type, no values,
-            or a parameter that is given twice.
+        InvalidArgument: before anything runs, for an unknown notebook or parameter, a value of the wrong type, no values
+            or more than 10,000 points, or a parameter that is given twice.
         RunFailed: after everything has run, if any point failed; the others' results are in place.
     """
     path = notebooks.find(name)
@@ -46,9 +49,12 @@ def sweep(
         raise InvalidArgument("grid", dict(grid), "name=value,value,... of at least one parameter")
     if twice := set(grid) & set(parameters or {}):
         raise InvalidArgument("grid", ", ".join(sorted(twice)), "of other parameters than those that are fixed")
+    if (count := math.prod(map(len, grid.values()))) > MOST_POINTS:
+        raise InvalidArgument("grid", f"{count} points", f"of at most {MOST_POINTS}")
     points = [dict(zip(grid, values)) for values in itertools.product(*grid.values())]
+    known = notebooks.parameters_of(source)
     for point in points:
-        notebooks.with_parameters(source, point | dict(parameters or {}))  # refuses all that is wrong before the first run
+        notebooks.check_parameters(known, point | dict(parameters or {}))  # refuses all that is wrong before the first run
     runs.load_profile(profile)
     folder = runs.RUNS / profile / "sweeps" / path.stem
     rows: list[dict] = []

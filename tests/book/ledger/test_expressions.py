@@ -28,6 +28,7 @@ def test_expressions(expression, value):
     [
         "", "a b", "a.real ** 2", "a ** 2", "a if b else a", "sum(a, b)", "a[0]", "lambda: 1", "True", "a < b", "'a' 'b'",
         "__import__('os')", "min()", "max(a, key=b)", "abs(a, b)", "open(a)", "a / 0", "[a]", "f'{a}'", "1j", "1e999", "1e300 * 1e300", "a\0b",
+        "9**9**9", "9" * 400, "9" * 499 + "a", "*".join(["9" * 90] * 5), f"[{', '.join(['1'] * 150)}]", "'" * 499, "{a}", "a := 9", "1 << 999",
     ],
 )  # fmt: skip
 def test_nothing_else_is_an_expression(expression):

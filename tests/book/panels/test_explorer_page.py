@@ -187,6 +187,34 @@ def test_a_users_link_sets_the_powers_and_the_atlas_link_the_choices(site, serve
     assert page.problems == []
 
 
+def test_names_and_prompts_are_shown_as_they_stand_and_never_run(site, serve, open_page):
+    """Names come from a file that readers add to, prompts from readers; a kernel and the atlas answer with both."""
+    attack = "<img src=x onerror=globalThis.hit=1>"
+    folder = site / "hostile"
+    shutil.copytree(site / "_static" / "atlas", folder / "_static" / "atlas")
+    for name, file in (("index.html", "index.html"), ("_static/atlas/atlas.js",) * 2):
+        text = (site / file).read_text().replace('"GA1"', json.dumps(attack))
+        (folder / name).write_text(text.replace('"a tiger in front of a bush"', json.dumps(f"tiger {attack}")))
+    page = open_page(f"{serve(folder)}/index.html")
+    settle(page)
+    assert "Worked out beforehand" in note(page)
+    shown = page.locator("figcaption").nth(2).inner_text()
+    assert f"device 1: tiger {attack}" in shown and f"{attack}: 0." in shown
+    assert f"tiger {attack} {attack}:" in " ".join(page.locator("canvas").nth(2).get_attribute("aria-label").split())
+    answering = """get: () => globalThis.config, heard: [], on: (_, f) => (globalThis.answer = f),
+        send: (content) => setTimeout(() => [{ kind: "picture", stage: "image", device: 0, scores: { [NAME]: 0.5 } }, { kind: "done", value: NAME }]
+            .forEach((one) => globalThis.answer({ id: content.id, ...one }, [])))"""
+    text = (folder / "index.html").read_text().replace(' data-content_root="./"', "")
+    (folder / "kernel.html").write_text(
+        text.replace("get: () => globalThis.config", answering.replace("NAME", json.dumps(attack)))
+    )
+    live = open_page(f"{serve(folder)}/kernel.html")
+    live.get_by_text(f"{attack}: 0.50", exact=True).wait_for(timeout=PATIENCE_MS)
+    live.wait_for_function("name => document.querySelector('.rlli .note').innerText.endsWith(name)", arg=attack)
+    for one in (page, live):
+        assert one.locator(".rlli img").count() == 0 and one.evaluate("globalThis.hit") is None and one.problems == []
+
+
 def test_a_kernel_gets_the_state_as_declared(site, serve, open_page):
     """Without the page's mark the panel asks a kernel, here one that only listens."""
     text = (site / "index.html").read_text().replace(' data-content_root="./"', "")

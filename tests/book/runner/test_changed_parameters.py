@@ -3,6 +3,7 @@
 import pytest
 
 from rlli_core.book.runner import runs
+from rlli_core.errors import RunFailed
 
 pytestmark = pytest.mark.kernel
 
@@ -21,3 +22,9 @@ def test_a_notebook_runs_with_other_parameters(name, parameters, tmp_path):
     assert {key: record.parameters[key] for key in parameters} == parameters
     assert record.parameters.keys() == committed.parameters.keys()
     assert record.numbers.keys() == committed.numbers.keys() and record.numbers != committed.numbers
+
+
+def test_a_chain_too_short_for_the_pages_toy_is_refused_by_its_configuration(tmp_path):
+    with pytest.raises(RunFailed, match=r"steps=2 .*3\.\.50") as refused:
+        runs.run(["learn_diffusion"], parameters={"steps": 2}, folder=tmp_path)
+    assert refused.value.bad_argument

@@ -1,8 +1,10 @@
 """The notebook runner: what a run leaves behind, and that no way to fail passes for success."""
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 
 import nbformat
 import numpy as np
@@ -121,6 +123,30 @@ def test_a_failed_run_fails_and_leaves_the_last_good_result(bench, cell, message
     assert path.read_bytes() == before
     failed = json.loads((folder / "fig01_sum.failed.json").read_text())
     assert message in failed["error"]["message"] and failed["numbers"] == {}
+
+
+def test_it_is_this_interpreter_that_runs_a_notebook(bench, tmp_path, monkeypatch):
+    """Not the one that somebody installed as `python3` on the Jupyter path."""
+    path = bench("fig01_sum", "import sys\nprint(sys.executable)")
+    spec = tmp_path / "jupyter" / "kernels" / "python3"
+    spec.mkdir(parents=True)
+    argv = ["/usr/bin/env", "OF_SOMEBODY=1", "/bin/false", "{connection_file}"]
+    (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "another", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    executed, failure = execution.execute(path, runs.read(path), position=0)
+    assert failure is None and executed.cells[2].outputs[0].text.strip() == sys.executable
+
+
+def test_where_there_are_no_local_sockets_a_kernel_is_reached_by_tcp(bench, monkeypatch):
+    import papermill
+
+    given = []
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *_, config, **__: given.append(config))
+    path = bench("fig01_sum", *GOOD)
+    for system, transport in (("Linux", "ipc"), ("Windows", "tcp")):
+        monkeypatch.setattr(execution.platform, "system", partial(str, system))
+        execution.execute(path, runs.read(path), position=0)
+        assert given[-1].get("KernelManager", {}).get("transport", "tcp") == transport
 
 
 def test_a_cell_over_its_time_limit_fails(bench, monkeypatch):

@@ -63,7 +63,7 @@ function render({ model, el }) {
     moved();
   }
 
-  function draw(stage, device, picture, text) {
+  function draw(stage, device, picture, words) {
     const { canvas, caption } = pictures[placeOf(stage, device)];
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, canvas.width, canvas.height);
@@ -72,26 +72,27 @@ function render({ model, el }) {
       const { image, x, y, side = 128 } = picture;
       context.drawImage(image, x, y, side, side, 0, 0, canvas.width, canvas.height);
     }
-    canvas.setAttribute("aria-label", text.replace(/<[^>]*>/g, " "));
-    caption.innerHTML = text;
+    canvas.setAttribute("aria-label", words.map((word) => word.textContent ?? word).join(" "));
+    caption.replaceChildren(...words);
   }
 
   function energy(state) {
-    if (!state.sharedSteps) return "Nothing is shared and nothing is sent.";
+    if (!state.sharedSteps) return ["Nothing is shared and nothing is sent."];
     const powers = chosen ?? state.users.map((u) => powerFor(u.bep, 10 ** (state.gainDb / 10), config.bepByPower));
     const total = config.serverStepEnergy * state.sharedSteps + config.powerWeight * (powers[0] + powers[1]);
     const watts = powers.map((p) => `${p.toFixed(0)} W (${(10 * Math.log10(Math.max(p, 1e-3))).toFixed(0)} dBW)`).join(" and ");
     const over = total > config.serverBudget + 0.05;
-    return `${chosen ? "Chosen are" : "These error rates take"} ${watts}; the server spends <span class="${over ? "over" : ""}">${total.toFixed(1)} of `
-      + `${config.serverBudget}${over ? ", over its budget" : ""}</span>. A device spends 1 to 2 mWh a step. `
-      + `On air: ${(1e3 * config.airtimeS).toFixed(2)} ms.`;
+    const spent = `${total.toFixed(1)} of ${config.serverBudget}${over ? ", over its budget" : ""}`;
+    return [`${chosen ? "Chosen are" : "These error rates take"} ${watts}; the server spends `,
+      make("span", { className: over ? "over" : "", textContent: spent }),
+      `. A device spends 1 to 2 mWh a step. On air: ${(1e3 * config.airtimeS).toFixed(2)} ms.`];
   }
 
   async function refresh() {
     if (latest) latest.abort();
     const mine = (latest = new AbortController());
     const state = read();
-    note.innerHTML = energy(state);
+    note.replaceChildren(...energy(state));
     box.classList.add("busy");
     box.classList.remove("failed");
     for (const button of [buttons.policy, buttons.optimum]) {
@@ -105,7 +106,7 @@ function render({ model, el }) {
         progress: (part) => mine.signal.aborted || (bar.value = part),
         draw: (...what) => mine.signal.aborted || draw(...what),
       });
-      if (!mine.signal.aborted) note.innerHTML = `${energy(state)} ${said}`;
+      if (!mine.signal.aborted) note.replaceChildren(...energy(state), " ", ...said);
     } catch (error) {
       if (!mine.signal.aborted) {
         note.textContent = error.message;

@@ -1,9 +1,10 @@
 // Who answers the panel: a kernel, precomputed pictures, or the model in this browser. All have
-//   run(state, { signal, progress, draw }) -> text to show; calls draw(stage, device, picture, caption) as pictures come, HTML in both
+//   run(state, { signal, progress, draw }) -> what to say; calls draw(stage, device, picture, caption) as pictures come. What is said and
+//     captions are lists of texts and elements, never HTML: names and prompts come from files and readers
 //   choice(who, state) -> Choice of "policy" or "optimum"
 //   start(tell), only where there is more to be had: bring the model into the browser
 
-import { asker, assets, load } from "./common.mjs";
+import { asker, assets, load, make } from "./common.mjs";
 
 /**
  * What crosses between Python and JavaScript, as `messages.py` declares it; there is also what each field means.
@@ -52,13 +53,13 @@ const NOTHING = "nothing is sent";
 /** The score of the person who judges, then those of all people as far as they are known: a list of [name, score or null]. */
 const scores = (person, all) => {
   const tell = ([name, value]) => `${name}: ${value === null ? "no rating" : value.toFixed(2)}`;
-  return `<span class="score">${tell(all.find(([name]) => name === person))}</span>`
-    + (all.length > 1 ? `<span class="others">${all.map((one) => tell(one).replaceAll(" ", "\u00a0")).join(" · ")}</span>` : "");
+  const own = make("span", { className: "score", textContent: tell(all.find(([name]) => name === person)) });
+  const everybody = all.map((one) => tell(one).replaceAll(" ", "\u00a0")).join(" · ");
+  return [make("br"), own, ...(all.length > 1 ? [make("span", { className: "others", textContent: everybody })] : [])];
 };
-const escape = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
 /** What is below the picture of a stage. */
 const caption = (stage, k, { sharedSteps, users }) => {
-  if (stage === "image") return `device ${k + 1}: ${escape(users[k].prompt) || "(no words)"}`;
+  if (stage === "image") return `device ${k + 1}: ${users[k].prompt || "(no words)"}`;
   if (!sharedSteps) return NOTHING;
   return stage === "sent" ? `the server's latent after ${sharedSteps} step${sharedSteps > 1 ? "s" : ""}` : `received by device ${k + 1}`;
 };
@@ -85,8 +86,8 @@ export function kernelSource(model) {
   async function show({ stage, device, scores: given }, buffers, state, draw) {
     const image = buffers.length ? await createImageBitmap(new Blob([buffers[0]])) : null;
     const judged = Object.entries(given);
-    const said = judged.length ? `<br>${scores(state.users[device].person, judged)}` : "";
-    draw(stage, device, image && { image, x: 0, y: 0, side: image.width }, caption(stage, device, state) + said);
+    const said = judged.length ? scores(state.users[device].person, judged) : [];
+    draw(stage, device, image && { image, x: 0, y: 0, side: image.width }, [caption(stage, device, state), ...said]);
   }
 
   return {
@@ -97,7 +98,7 @@ export function kernelSource(model) {
         drawn = drawn.then(() => (answer.kind === "progress" ? progress(answer.value) : show(answer, buffers, state, draw)));
       });
       await drawn;
-      return said;
+      return [said];
     },
   };
 }
@@ -145,23 +146,23 @@ export function pageSource(config) {
       at.sharedSteps ? sheet(`${name}-sent-${at.sharedSteps}`) : null,
       ...at.users.map((u) => sheet(`${name}-${u.prompt}-${at.sharedSteps}`)),
     ]);
-    if (signal.aborted) return "";
+    if (signal.aborted) return [];
     progress(1);
     const shown = { ...state, sharedSteps: at.sharedSteps };
     const y = 128 * all.device_steps.indexOf(at.longest);
-    draw("sent", null, stage && { image: stage, x: 0, y }, caption("sent", null, shown));
+    draw("sent", null, stage && { image: stage, x: 0, y }, [caption("sent", null, shown)]);
     at.users.forEach((u, k) => {
       const x = 128 * u.column;
-      draw("received", k, stage && { image: stage, x, y }, caption("received", k, shown));
+      draw("received", k, stage && { image: stage, x, y }, [caption("received", k, shown)]);
       draw("image", k, { image: sheetsOf[k], x, y: 128 * u.row },
-        `${caption("image", k, shown)}<br>${scores(state.users[k].person, scoresOf(all, at, u))}`);
+        [caption("image", k, shown), ...scores(state.users[k].person, scoresOf(all, at, u))]);
     });
     const rates = at.users.map((u) => `${100 * all.beps[u.column]} %`).join(" and ");
     const same = at.sharedSteps === state.sharedSteps && at.users.every((u, k) => u.deviceSteps === state.users[k].deviceSteps
       && (!at.sharedSteps || all.beps[u.column] === state.users[k].bep));
     const [t1, t2] = at.users.map((u) => u.deviceSteps);
-    return `${same ? "Worked out beforehand" : "<b>Nearest point</b> worked out beforehand"}: t₀ = ${at.sharedSteps}, t₁ = ${t1}, `
-      + `t₂ = ${t2}${at.sharedSteps ? `, bit errors ${rates}` : ""}, seed ${all.seed}.`;
+    return [...(same ? ["Worked"] : [make("b", { textContent: "Nearest point" }), " worked"]), ` out beforehand: t₀ = ${at.sharedSteps}, `
+      + `t₁ = ${t1}, t₂ = ${t2}${at.sharedSteps ? `, bit errors ${rates}` : ""}, seed ${all.seed}.`];
   }
 
   async function fromModel(state, { signal, progress, draw }) {
@@ -170,11 +171,11 @@ export function pageSource(config) {
       serverPrompt, devicePrompts: users.map((u) => u.prompt), sharedSteps, deviceSteps: users.map((u) => u.deviceSteps),
       beps: users.map((u) => u.bep), seed, signal, onStep: ({ step, steps }) => progress(step / steps),
     });
-    const show = (k, said) => draw("image", k, made.devices[k].image, `${caption("image", k, state)}<br>${said}`);
-    draw("sent", null, sharedSteps ? made.sent.image : null, caption("sent", null, state));
+    const show = (k, said) => draw("image", k, made.devices[k].image, [caption("image", k, state), ...said]);
+    draw("sent", null, sharedSteps ? made.sent.image : null, [caption("sent", null, state)]);
     made.devices.forEach((device, k) => {
-      draw("received", k, sharedSteps ? device.received.image : null, caption("received", k, state));
-      show(k, `${users[k].person}: no score yet`);
+      draw("received", k, sharedSteps ? device.received.image : null, [caption("received", k, state)]);
+      show(k, [make("br"), `${users[k].person}: no score yet`]);
     });
     const rated = state.users.map(() => new Map());
     async function rate(k, person) { // null where the agent does not answer with a rating
@@ -191,8 +192,8 @@ export function pageSource(config) {
       }
     }
     const flips = `; ${made.devices.map((d) => d.flippedBits).join(" and ")} of ${made.devices[0].payloadBits} bits arrived wrong`;
-    return `Computed in this browser in ${(made.milliseconds / 1000).toFixed(1)} s${sharedSteps ? flips : ""}. `
-      + "The scores are the agent's own of these pictures.";
+    return [`Computed in this browser in ${(made.milliseconds / 1000).toFixed(1)} s${sharedSteps ? flips : ""}. `
+      + "The scores are the agent's own of these pictures."];
   }
 
   return {
