@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from ..errors import ModelNotFound, check_integer, check_number
+from ..errors import ModelNotFound, check_integer
 from ..files import DATA
 
 SCORES = DATA / "results" / "handoffs.npz"
@@ -124,38 +124,49 @@ class StartRule:
 
     Args:
         base, by_steps, by_distance: timesteps; the distance is that of the two prompts' embeddings, see `prompts.embed`.
+        near: distance below which a device goes on where the server stopped, at the first level.
     """
 
     base: float
     by_steps: float
     by_distance: float = 0.0
+    near: float = 0.0
 
-    def choose(self, levels: Sequence[float], device_steps: int, distance: float = 0.0) -> int:
-        """The number of the chosen one among `levels`.
+    def choose(self, levels: Sequence[float], device_steps: int, distance: float | np.ndarray = 0.0) -> np.ndarray:
+        """The number of the chosen one among `levels`, for distances of any shape.
 
-        >>> StartRule(base=600.0, by_steps=50.0, by_distance=100.0).choose([500, 700, 800], device_steps=4, distance=0.5)
-        1
+        >>> rule = StartRule(base=600.0, by_steps=50.0, by_distance=100.0)
+        >>> rule.choose([500, 700, 800], device_steps=4, distance=np.array([0.0, 0.5, 2.0]))
+        array([1, 1, 2])
         """
         wanted = self.base + self.by_steps * np.log2(check_integer("device_steps", device_steps, 1))
-        wanted += self.by_distance * check_number("distance", distance, 0)
-        return int(np.abs(np.asarray(levels) - wanted).argmin())
+        wanted = wanted + self.by_distance * np.asarray(distance)
+        return np.where(np.asarray(distance) < self.near, 0, np.abs(np.asarray(levels) - wanted[..., None]).argmin(axis=-1))
 
 
 def chosen(scores: HandoffScores, rule: StartRule, shared: bool) -> np.ndarray:
     """Scores (case, seed, kind, t_k, person) under a rule, of devices that share or of devices that are alone."""
-    table = scores.restart if shared else scores.alone
-    made = np.empty((*table.shape[:4], table.shape[-1]), np.float32)
-    for case, kind, t in np.ndindex(len(table), len(KINDS), len(DEVICE_STEPS)):
-        levels = (scores.levels[t], *RESTARTS[1:]) if shared else (WHOLE, *STARTS[1:])
-        distance = float(scores.distances[case, kind]) if shared else 0.0
-        made[case, :, kind, t] = table[case, :, kind, t, rule.choose(levels, DEVICE_STEPS[t], distance)]
-    return made
+    table, picked = (scores.restart if shared else scores.alone), _picked(scores, rule, shared)
+    return np.asarray(np.take_along_axis(table, picked[:, None, :, :, None, None], axis=4)[..., 0, :])
 
 
 def fit(scores: HandoffScores, shared: bool) -> StartRule:
     """The rule with the highest mean score over the cases, kinds and t_k of `scores`, found on a lattice."""
-    lattice = product(range(400, 1000, 25), range(-75, 126, 25), (0, 10, 20, 40, 80, 160) if shared else (0,))
-    return max((StartRule(*map(float, one)) for one in lattice), key=lambda rule: float(np.mean(chosen(scores, rule, shared))))
+    means = (scores.restart if shared else scores.alone).mean(axis=(1, -1))  # (case, kind, t_k, level)
+    nears = (0.0, *np.quantile(scores.distances[:, 1:], (0.0, 0.25, 0.5))) if shared else (0.0,)
+    lattice = product(range(200, 1000, 25), range(-75, 226, 25), range(0, 201, 20) if shared else (0,), nears)
+
+    def mean_score(rule: StartRule) -> float:
+        return float(np.take_along_axis(means, _picked(scores, rule, shared)[..., None], axis=-1).mean())
+
+    return max((StartRule(*map(float, one)) for one in lattice), key=mean_score)
+
+
+def _picked(scores: HandoffScores, rule: StartRule, shared: bool) -> np.ndarray:
+    """Number of the level that a rule chooses, (case, kind, t_k)."""
+    levels = [(stop, *RESTARTS[1:]) if shared else (WHOLE, *STARTS[1:]) for stop in scores.levels]
+    distances = scores.distances if shared else np.zeros_like(scores.distances)
+    return np.stack([rule.choose(one, steps, distances) for one, steps in zip(levels, DEVICE_STEPS)], axis=-1)
 
 
 def fit_limit(scores: HandoffScores, shared: StartRule, alone: StartRule) -> float:

@@ -49,7 +49,7 @@ def test_the_fit_finds_the_start_that_is_best(made_up):
     shared, alone = handoffs.fit(fitting, shared=True), handoffs.fit(fitting, shared=False)
     assert shared.by_distance > 0 == alone.by_distance
     levels = [0, *RESTARTS[1:]]
-    assert [levels[shared.choose(levels, 3, d)] for d in (0.0, 1.0, 4.0)] == [700, 800, 930]
+    assert [levels[k] for k in shared.choose(levels, 3, np.array([0.0, 1.0, 4.0]))] == [700, 800, 930]
     assert np.allclose(handoffs.chosen(held_out, shared, shared=True), handoffs.best(held_out, shared=True))
     assert np.allclose(handoffs.chosen(held_out, alone, shared=False), 1.0)
     # Where a hand-off is worth less than being alone, it is ignored: here towards distant prompts.
