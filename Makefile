@@ -17,14 +17,7 @@ $(READY): pyproject.toml constraints.txt
 # RUN=--committed takes a committed notebook as it stands where its inputs are still the same, as CI does after its tests.
 book: $(READY)
 	$(BIN)/rlli run --all --profile $(PROFILE) $(RUN)
-	@set -e; mkdir -p build; site=$$(mktemp -d build/site.XXXXXX); trap 'rm -rf "$$site"' EXIT; \
-	mkdir "$$site/notebooks"; cp -R _config.yml book "$$site/"; cp build/runs/$(PROFILE)/*.ipynb "$$site/notebooks/"; \
-	$(BIN)/rlli claims --profile $(PROFILE) --write "$$site/book"; \
-	$(BIN)/python -m rlli_core.book.browser.site build/web; \
-	cp -R build/web "$$site/web"; cp -R build/runs/$(PROFILE)/panels "$$site/web/panels"; \
-	(cd "$$site" && ../../$(BIN)/jupyter-book build . --toc book/_toc.yml --path-output sphinx -W -n --keep-going); \
-	rm -rf build/html build/claims.json; mv "$$site/sphinx/_build/html" build/html; cp "$$site/book/claims.json" build/
-	@echo "The book is at build/html/index.html"
+	$(BIN)/python -m rlli_core.book.build $(PROFILE)
 
 # Everything. nbval runs every committed notebook again; only cells tagged nbval-check-output must print the same. A process a
 # core, each on one thread: several on all cores each crawl.

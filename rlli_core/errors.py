@@ -5,7 +5,8 @@ Each message says what was wrong, the value received, and what is allowed.
 
 import math
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -41,6 +42,10 @@ class ModelNotFound(RlliError, OSError):
 
 class NoCheckout(RlliError, OSError):
     """What comes with the repository is not there: the package was installed without it."""
+
+
+class UnusableFile(RlliError, OSError):
+    """A file is damaged, or a file or folder cannot be read or written."""
 
 
 class UnsupportedPipeline(RlliError, TypeError):
@@ -92,6 +97,20 @@ def first_line(error: BaseException) -> str:
     """What an error says, on one line; its type where it says nothing."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return line if len(line) <= 4 * LONGEST_SHOWN else f"{line[: 4 * LONGEST_SHOWN]}..."
+
+
+def told(work: Callable[[], object]) -> int:
+    """Do the work of a program; returns its exit status, with the error told in one line on standard error."""
+    try:
+        work()
+    except (RlliError, OSError) as error:
+        said = str(error) if isinstance(error, RlliError) else f"{type(error).__name__}: {first_line(error)}"
+        print(f"rlli: {said}", file=sys.stderr)
+        return 2 if isinstance(error, InvalidArgument) else 1
+    except KeyboardInterrupt:
+        print("rlli: interrupted; what was done is kept", file=sys.stderr)
+        return 130
+    return 0
 
 
 MAX_SEED = 2**63 - 1  # what torch takes

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import platform
 import shutil
 import subprocess
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 
-from .errors import ModelNotFound, NoCheckout, first_line, shown
+from .errors import InvalidArgument, ModelNotFound, NoCheckout, UnusableFile, first_line, shown
 
 DATA = Path(__file__).resolve().parent.parent / "data"
-WORK = Path(os.environ.get("RLLI_WORK") or user_cache_path("rlli", appauthor=False))
+
+
+def _work() -> Path:
+    try:
+        return Path(os.environ.get("RLLI_WORK") or user_cache_path("rlli", appauthor=False))
+    except RuntimeError:  # a user without a home
+        return Path(tempfile.gettempdir()) / "rlli"
+
+
+WORK = _work()
 """Checkpoints and rendered data sets live here, outside the repository: $RLLI_WORK, or the system's folder for caches."""
 FRAMES = "RLLI_PANELS"
 """Environment variable: where a kernel's panels put their frames; see `book.panels.panel`."""
@@ -122,12 +136,125 @@ def provenance(command: str) -> dict[str, Any]:
     }
 
 
+def why(error: Exception) -> str:
+    """What the system says of a file, without its number and path."""
+    return getattr(error, "strerror", None) or first_line(error)
+
+
+FROM_GIT = "get it again with `git checkout`"
+
+
+def read_json(path: Path, *needs: str, remedy: str = FROM_GIT) -> dict[str, Any]:
+    """An object of a JSON file with these entries.
+
+    Raises:
+        UnusableFile: the file is missing or damaged; names it, and the remedy.
+    """
+    return _read(path, json.loads, needs, remedy)
+
+
+def read_yaml(path: Path, *needs: str, remedy: str = FROM_GIT) -> dict[str, Any]:
+    """As `read_json`, of YAML."""
+    import yaml
+
+    return _read(path, yaml.safe_load, needs, remedy)
+
+
+def _read(path: Path, parse: Callable[[str], Any], needs: Sequence[str], remedy: str) -> dict[str, Any]:
+    try:
+        content = parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UnusableFile(f"{path} cannot be read, {remedy}: {why(error)}") from error
+    except Exception as error:  # each parser has its own; nesting as deep as a file likes ends in RecursionError
+        raise UnusableFile(f"{path} is damaged, {remedy}: {first_line(error)}") from error
+    if not isinstance(content, dict) or not content.keys() >= set(needs):
+        raise UnusableFile(f"{path} is damaged, {remedy}: it has no {', '.join(needs) or 'names with values'}")
+    return content
+
+
+def read_arrays(path: Path, *names: str) -> dict[str, Any]:
+    """Arrays of an npz file, by their names.
+
+    Raises:
+        UnusableFile: the file is missing or damaged; names it, and the remedy.
+    """
+    import numpy as np
+
+    try:
+        with path.open("rb") as opened, np.load(opened) as file:
+            return {name: file[name] for name in names}
+    except Exception as error:  # zipfile, zlib and numpy each have their own
+        raise UnusableFile(f"{path} is damaged, {FROM_GIT}: {first_line(error)}") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Try before the work whether a folder can be made and written to, a megabyte at least; nothing is left of it.
+
+    Raises:
+        UnusableFile: it cannot.
+    """
+    try:
+        place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(bytes(2**20))
+    except (OSError, ValueError) as error:
+        raise UnusableFile(f"nothing can be written to {folder}: {why(error)}") from error
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a place to write a file or a folder to, which becomes `path` when the block ends well, and else is gone.
+
+    Raises:
+        UnusableFile: it cannot be written; what was there before is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if temporary.is_dir() and path.exists():
+            os.replace(path, older := temporary.with_name(f"{temporary.name}.old"))
+            os.replace(temporary, path)
+            remove(older)
+        else:
+            os.replace(temporary, path)
+    except BaseException as error:
+        remove(temporary)
+        if isinstance(error, OSError) and not isinstance(error, UnusableFile):
+            hint = "" if error.errno else " (is the disk full?)"  # numpy only says how much it could write
+            raise UnusableFile(f"{path} cannot be written: {why(error)}{hint}") from error
+        raise
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):  # of processes that were killed
+        if (number := left.name.removeprefix(f".{path.name}.").split(".")[0]).isdigit() and not psutil.pid_exists(int(number)):
+            remove(left)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it, as far as that can be done."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()
+
+
+@contextmanager
+def alone(folder: Path, what: str) -> Iterator[None]:
+    """Hold a folder for one piece of work; within it the same thread may do so again.
+
+    Raises:
+        InvalidArgument: another thread or process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0, is_singleton=True):
+            yield
+    except Timeout as error:
+        raise InvalidArgument("folder", str(folder), f"another one: {what} is under way in it") from error
+
+
 def write_text(path: Path, content: str) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(content, encoding="utf-8")
-    os.replace(temporary, path)
+    with whole(path) as place:
+        place.write_text(content, encoding="utf-8")
 
 
 def write_weights(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
@@ -139,10 +266,8 @@ def write_weights(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
     # The library writes metadata in an order of its own each time.
     header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + size :])
-    os.replace(temporary, path)
+    with whole(path) as place:
+        place.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + size :])
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

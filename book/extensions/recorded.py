@@ -3,7 +3,6 @@
 Both come from book/claims.json, which `rlli claims --write` makes.
 """
 
-import json
 from html import escape
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from sphinx.errors import ExtensionError
 
 from rlli_core.book.ledger.expressions import written
 from rlli_core.errors import LedgerError
+from rlli_core.files import read_json
 
 
 def setup(app: object) -> dict:
@@ -24,7 +24,7 @@ def setup(app: object) -> dict:
 
 def read(app: object) -> None:
     """Remember the claims, and the numbers as `notebook.name`."""
-    data = json.loads((Path(app.srcdir) / "book" / "claims.json").read_text(encoding="utf-8"))
+    data = read_json(Path(app.srcdir) / "book" / "claims.json", "claims", "numbers")
     app.rlli_claims = data["claims"]
     app.rlli_numbers = {f"{name}.{key}": value for name, found in data["numbers"].items() for key, value in found.items()}
 

@@ -15,11 +15,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from tqdm.auto import tqdm
 
-from ..errors import InvalidArgument, check_choice, check_integer, check_list, check_number, check_seed, check_type
-from ..files import write_weights
+from ..errors import (
+    InvalidArgument,
+    UnusableFile,
+    check_choice,
+    check_integer,
+    check_list,
+    check_number,
+    check_seed,
+    check_type,
+    first_line,
+)
+from ..files import alone, check_writable, write_text, write_weights
 from .actors import Critic
 from .environment import ServiceEnv
 from .policy import Policy, measure, new_actor, validation
@@ -107,7 +117,9 @@ def train(
         options: fields of `Training`.
 
     Raises:
-        InvalidArgument: an unknown algorithm, an option outside its range, or a checkpoint made with other options.
+        InvalidArgument: an unknown algorithm, an option outside its range, or a folder with another training's checkpoint, or
+            one that is being trained in.
+        UnusableFile: a damaged checkpoint, or a folder that cannot be written to.
     """
     check_choice("algorithm", algorithm, ALGORITHMS)
     for name in options:
@@ -116,10 +128,17 @@ def train(
     env = ServiceEnv() if env is None else env
     check_type("env", env, (Service, ServiceEnv), "a ServiceEnv, its service, or None")
     learner = Learner(algorithm, env if isinstance(env, Service) else env.service, Training(**options), seed)
-    checkpoint = None if folder is None else Path(folder) / "checkpoint.safetensors"
+    if folder is None:
+        return _train(learner, None, progress)
+    check_writable(Path(folder))
+    with alone(Path(folder), "a training"):
+        return _train(learner, Path(folder) / "checkpoint.safetensors", progress)
+
+
+def _train(learner: Learner, checkpoint: Path | None, progress: bool) -> Policy:
     if checkpoint is not None and checkpoint.exists():
         learner.load(checkpoint)
-    total = learner.training.interactions
+    algorithm, total = learner.algorithm, learner.training.interactions
     with tqdm(total=total, initial=learner.done, disable=not progress, desc=algorithm, unit="round", mininterval=1) as bar:
         while learner.done < total:
             before = learner.done
@@ -243,12 +262,20 @@ class Learner:
                 kept |= {f"optimizer.{i}.{j}.{field}": value for field, value in state.items()}
         progress = {name: getattr(self, name) for name in PROGRESS} | {"rng": self.rng.bit_generator.state}
         write_weights(path, kept, {"made_with": self._made_with(), "progress": json.dumps(progress)})
-        pd.DataFrame(self.rows).to_csv(path.parent / "curve.csv", index=False)
+        write_text(path.parent / "curve.csv", pd.DataFrame(self.rows).to_csv(index=False))
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint."""
-        with safe_open(path, "pt") as file:
-            about, kept = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
+        try:
+            with safe_open(path, "pt") as file:
+                about, kept = file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}
+            self._take(path, about, kept)
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            if isinstance(error, InvalidArgument):
+                raise
+            raise UnusableFile(f"{path} is damaged, delete it to begin again: {first_line(error)}") from error
+
+    def _take(self, path: Path, about: dict[str, str], kept: dict[str, torch.Tensor]) -> None:
         if about["made_with"] != self._made_with():
             raise InvalidArgument(
                 "folder", str(path.parent), "empty, or hold a training of the same algorithm, setting and seed"

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,7 +20,8 @@ from tqdm.auto import tqdm
 from ..channel import Link
 from ..diffusion.schedule import handoff_timestep
 from ..diffusion.split import SplitDiffusion
-from ..files import WORK, provenance, write_json
+from ..errors import UnusableFile, first_line, told
+from ..files import WORK, check_writable, provenance, whole, write_json
 from ..processes import in_processes
 from ..qoe.agent import PersonaAgent
 from ..qoe.persona import Persona, people
@@ -124,20 +127,18 @@ def _fill(folder: Path, units: Sequence[tuple[int, ...]], asked: Sequence[Person
         path = folder / f"{'-'.join(map(str, unit))}.npy"
         if path.exists():
             continue
-        waiting = path.with_suffix(f".{os.getpid()}.npy")  # two commands may be gathering
-        np.save(waiting, compute(chain, score, unit).astype(np.float16))
-        waiting.replace(path)
+        scores = compute(chain, score, unit).astype(np.float16)
+        with whole(path) as place, place.open("wb") as file:  # two commands may be gathering
+            np.save(file, scores)
 
 
 def assemble_table(folder: Path, path: Path = TABLE) -> None:
     """Put the files of `folder` together to the shipped table, with what a policy sees of the prompts and its provenance."""
     made, size = groups(), len(SHARED_STEPS) * len(DEVICE_STEPS) * len(BEPS)
-    units = np.array(
-        [[[np.load(folder / f"{g}-{d}-{s}.npy") for s in range(SEEDS)] for d in range(3)] for g in range(len(made))]
-    )
+    units = np.array([[[_read(folder / f"{g}-{d}-{s}.npy") for s in range(SEEDS)] for d in range(3)] for g in range(len(made))])
     units = units.reshape(-1, SEEDS, size + len(DEVICE_STEPS), PERSONAS)
     prompts = list(dict.fromkeys(prompt for group in made for prompt in group))
-    np.savez_compressed(
+    _write(
         path,
         scores=units[:, :, :size].reshape(-1, SEEDS, len(SHARED_STEPS), len(DEVICE_STEPS), len(BEPS), PERSONAS),
         alone=units[:, :, size:],
@@ -170,7 +171,7 @@ def assemble_handoffs(folder: Path, path: Path = handoffs.SCORES) -> None:
     for case, seed in product(*map(range, lead)):
         if not _wanted(case, seed):
             continue
-        rows = np.load(folder / f"{case}-{seed}.npy")
+        rows = _read(folder / f"{case}-{seed}.npy")
         for name, shape in shapes.items():
             if name != "noise" or seed < handoffs.FEW_SEEDS:
                 part, rows = np.split(rows, [int(np.prod(shape))])
@@ -181,7 +182,7 @@ def assemble_handoffs(folder: Path, path: Path = handoffs.SCORES) -> None:
     arrays["effective"] = arrays["effective"][..., 0]
     arrays["link"] = arrays["link"].swapaxes(3, 4)  # (plan, BEP, reception)
     arrays["noise"] = np.moveaxis(arrays["noise"], -2, 3)  # (plan, BEP, kind, 2) after case and seed
-    np.savez_compressed(
+    _write(
         path,
         cases=made,
         people=who,
@@ -194,6 +195,18 @@ def assemble_handoffs(folder: Path, path: Path = handoffs.SCORES) -> None:
     write_json(path.with_suffix(".json"), about | {"dtype": "bf16", "seeds": list(range(seeds)), "image_scores": scores})
 
 
+def _read(path: Path) -> np.ndarray:
+    try:
+        return np.asarray(np.load(path))
+    except (OSError, ValueError) as error:
+        raise UnusableFile(f"{path} is missing or damaged, delete it and gather again: {first_line(error)}") from error
+
+
+def _write(path: Path, **arrays: Any) -> None:
+    with whole(path) as place, place.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
 def main() -> None:
     """Gather, with one process a core, and assemble."""
     parser = argparse.ArgumentParser(prog="python -m rlli_core.allocation.gather", description=__doc__.splitlines()[0])
@@ -203,9 +216,11 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.work / {"table": "qoe_table", "handoffs": "handoffs"}[options.what]
     fill, assemble = {"table": (gather_table, assemble_table), "handoffs": (gather_handoffs, assemble_handoffs)}[options.what]
+    for place in (folder, TABLE.parent):
+        check_writable(place)
     in_processes(fill, [(folder, i, options.workers) for i in range(options.workers)])
     assemble(folder)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told(main))

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from ..errors import ModelNotFound, check_integer
-from ..files import DATA
+from ..files import DATA, read_arrays, read_yaml
 
 SCORES = DATA / "results" / "handoffs.npz"
 KINDS = ("same", "similar", "distant")
@@ -44,7 +43,7 @@ def cases() -> list[tuple[str, str, str]]:
 
     Every second group of prompts is held out, with its distant prompts, so that no prompt is on both sides.
     """
-    content = yaml.safe_load((DATA / "prompts.yaml").read_text(encoding="utf-8"))
+    content = read_yaml(DATA / "prompts.yaml", "groups")
     groups = [[p for p in group if " and " not in p and " under " not in p] for group in content["groups"]]
     groups = [group for group in groups if len(group) >= 2]
     rng, halves = np.random.default_rng(0), []
@@ -98,13 +97,13 @@ class HandoffScores:
 
         Raises:
             ModelNotFound: none there.
+            UnusableFile: they are damaged.
         """
         if not path.is_file():
             raise ModelNotFound(
                 f"no scores of hand-offs at {path}; make them with: python -m rlli_core.allocation.gather handoffs"
             )
-        with np.load(path) as file:
-            content = {field.name: file[field.name] for field in fields(cls)}
+        content = read_arrays(path, *(field.name for field in fields(cls)))
         cases, people = (tuple(map(tuple, content.pop("cases").tolist())), tuple(content.pop("people").tolist()))
         return cls(cases, people, **{name: array.astype(np.float32) for name, array in content.items()})
 

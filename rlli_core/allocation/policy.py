@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
-from ..errors import InvalidArgument, ModelNotFound, check_seed, check_type
-from ..files import DATA, of_checkout, write_weights
+from ..errors import InvalidArgument, ModelNotFound, UnusableFile, check_seed, check_type, first_line
+from ..files import DATA, FROM_GIT, of_checkout, write_weights
 from .actors import Actor, DiffusionActor, PlainActor
 from .environment import ServiceEnv
 from .service import Service
@@ -73,6 +73,7 @@ class Policy:
 
         Raises:
             ModelNotFound: no such file.
+            UnusableFile: it is damaged, or another kind of file.
             InvalidArgument: a service with another size of state or action.
         """
         check_type("name", name, (str, Path), "the name of a policy, or a file")
@@ -82,9 +83,13 @@ class Policy:
             of_checkout(DATA)
             raise ModelNotFound(f"no policy {str(name)!r}: name one of {', '.join(shipped)}, or a file that Policy.save wrote")
         service = check_type("service", ServiceEnv().service if service is None else service, Service, "a Service")
-        with safe_open(path, "pt") as file:
-            about, weights = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
-        actor = new_actor(service, int(about["hidden"]), int(about["denoising_steps"]))
+        try:
+            with safe_open(path, "pt") as file:
+                about, weights = file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}
+            sizes = int(about["hidden"]), int(about["denoising_steps"])
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise UnusableFile(f"{path} is no file of Policy.save or is damaged, {FROM_GIT}: {first_line(error)}") from error
+        actor = new_actor(service, *sizes)
         try:
             actor.load_state_dict(weights)
         except RuntimeError as error:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import yaml
 
-from ..files import DATA, of_checkout
+from ..files import DATA, of_checkout, read_yaml
 
 if TYPE_CHECKING:
     from ..diffusion.split import SplitDiffusion
@@ -21,7 +20,7 @@ HELD_OUT = ("a tiger at night", "a crocodile in the street")  # server prompts o
 def groups() -> list[tuple[str, ...]]:
     """Groups of three prompts, the server's first: the paper's tiger and dog, and the first three of our larger groups."""
     found: list[tuple[str, ...]] = [PAPER_GROUP]
-    for group in yaml.safe_load(of_checkout(DATA / "prompts.yaml").read_text(encoding="utf-8"))["groups"]:
+    for group in read_yaml(of_checkout(DATA / "prompts.yaml"), "groups")["groups"]:
         single = [prompt for prompt in group if " and " not in prompt and " under " not in prompt]
         if len(single) >= 3 and single[0] != PAPER_GROUP[0]:
             found.append(tuple(single[:3]))
@@ -34,9 +33,7 @@ def embed(chain: SplitDiffusion, prompts: list[str]) -> np.ndarray:
 
     Each axis has unit variance over the prompts of `data/prompts.yaml`; values are cut off at 3.
     """
-    known = [
-        p for group in yaml.safe_load(of_checkout(DATA / "prompts.yaml").read_text(encoding="utf-8"))["groups"] for p in group
-    ]
+    known = [p for group in read_yaml(of_checkout(DATA / "prompts.yaml"), "groups")["groups"] for p in group]
     pipeline: Any = chain.pipeline
 
     def encode(texts: list[str]) -> np.ndarray:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap, trim_mean
 
-from ..files import DATA, of_checkout
+from ..errors import UnusableFile, first_line
+from ..files import DATA, FROM_GIT, of_checkout, read_json
 
 # Each by its name, so that a notebook's run is out of date when one of these changes and not when another result does.
 RUNS = DATA / "results" / "allocation_runs.csv"
@@ -22,8 +23,23 @@ RESULTS = RUNS.parent  # where the study writes
 @cache
 def read() -> tuple[pd.DataFrame, pd.DataFrame, dict]:
     """Runs (one row each), learning curves (one row a point) and the rest (rules of thumb, optimum, provenance)."""
-    runs, curves, about = map(of_checkout, (RUNS, CURVES, ABOUT))
-    return pd.read_csv(runs), pd.read_csv(curves), json.loads(about.read_text(encoding="utf-8"))
+    for path in (RUNS, CURVES, ABOUT):
+        of_checkout(path)
+    return read_csv(RUNS, "name", "seed"), read_csv(CURVES, "name", "seed"), read_json(ABOUT, "rules", "validation_optimum")
+
+
+def read_csv(path: Path, *needs: str, remedy: str = FROM_GIT) -> pd.DataFrame:
+    """A table with these columns.
+
+    Raises:
+        UnusableFile: the file is missing or damaged; names it, and the remedy.
+    """
+    try:
+        table = pd.read_csv(path)
+        table[list(needs)]
+    except (OSError, ValueError, KeyError) as error:
+        raise UnusableFile(f"{path} is missing or damaged, {remedy}: {first_line(error)}") from error
+    return table
 
 
 def interval(values: Sequence[float] | pd.Series, level: float = 0.95) -> tuple[float, float, float]:

@@ -7,7 +7,6 @@ optimum, provenance).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
@@ -16,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from ..diffusion.split import SplitDiffusion
 from ..errors import InvalidArgument
-from ..files import provenance, write_json
+from ..files import alone, check_writable, provenance, read_json, write_json, write_text
 from ..processes import in_processes
 from ..qoe.agent import PersonaAgent
 from . import oracle
@@ -29,7 +27,7 @@ from .live import LiveQoE
 from .oracle import optimum
 from .policy import validation
 from .prompts import groups
-from .results import RESULTS
+from .results import RESULTS, read_csv
 from .service import Service
 from .setting import ServiceConfig
 from .states import Allocation, States
@@ -51,6 +49,7 @@ ABLATIONS: dict[str, Variant] = {
     "ddpg, rate 1e-4": ("ddpg", {"lr": 1e-4}),
 }
 TRAINING = {"smoke": Training(interactions=24_000, hidden=64, batch=128, evaluate_every=4_000), "full": Training()}
+AGAIN = "delete the file and run the command again"
 TEST_SEED, LIVE_SEED = 2_000_003, 50_000
 TEST_STATES, LIVE_STATES = 512, 16
 
@@ -115,14 +114,12 @@ def run(name: str, seed: int, evaluation: Evaluation, training: Training, folder
     """Train and evaluate one of `STUDIED` or `ABLATIONS`, unless its result is in `folder`; return the result.
 
     Raises:
-        InvalidArgument: the folder holds the result of another training, or one that is damaged, or is being trained in.
+        InvalidArgument: the folder holds the result of another training, or is being trained in.
+        UnusableFile: a damaged result or checkpoint, or a folder that cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            return _run(name, seed, evaluation, training, folder)
-    except Timeout as error:
-        raise InvalidArgument("folder", str(folder), "another one: a training is under way in it") from error
+    check_writable(folder)
+    with alone(folder, "a training"):
+        return _run(name, seed, evaluation, training, folder)
 
 
 def _run(name: str, seed: int, evaluation: Evaluation, training: Training, folder: Path) -> pd.Series:
@@ -137,7 +134,7 @@ def _run(name: str, seed: int, evaluation: Evaluation, training: Training, folde
         from .library import train_library
 
         policy = train_library(algorithm, evaluation.service, seed, training)
-    policy.curve.assign(name=name, seed=seed).to_csv(folder / "curve.csv", index=False)
+    write_text(folder / "curve.csv", policy.curve.assign(name=name, seed=seed).to_csv(index=False))
     last = policy.curve.iloc[-1]
     result = {"name": name, "seed": seed, "seconds": float(last.seconds), "updates": int(last.updates)}
     result |= evaluation.evaluate(lambda service, states: replace(policy, service=service).act(states))
@@ -147,11 +144,8 @@ def _run(name: str, seed: int, evaluation: Evaluation, training: Training, folde
 
 
 def _known(path: Path, name: str, seed: int) -> dict:
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InvalidArgument("folder", str(path.parent), f"one without a damaged {path.name}: delete the file") from error
-    if not isinstance(known, dict) or (known.get("name"), known.get("seed")) != (name, seed):
+    known = read_json(path, "name", "seed", remedy=AGAIN)
+    if (known["name"], known["seed"]) != (name, seed):
         raise InvalidArgument(
             "folder", str(path.parent), f"another one: it holds another training than {name} with seed {seed}"
         )
@@ -164,7 +158,13 @@ def study(folder: Path, seeds: int, training: Training, workers: int, output: Pa
     Args:
         seeds: of every algorithm; ablations have a fifth as many.
         output: folder of the tables.
+
+    Raises:
+        UnusableFile: a folder that cannot be written to, before any work; a damaged result of an earlier one.
+        RunFailed: a process failed; what the others did is kept.
     """
+    for place in (folder, output):
+        check_writable(place)
     todo = [(name, seed) for seed, name in product(range(seeds), STUDIED)]
     todo += [(name, seed) for seed, name in product(range((seeds + 4) // 5), ABLATIONS)]
     in_processes(_work, [(folder, todo[i::workers], training) for i in range(workers)])
@@ -193,10 +193,10 @@ def collect(folders: Sequence[Path], training: Training, output: Path) -> None:
         "optimum": lambda service, states: optimum(evaluation.table_of(service), states),
     }
     scores = {name: evaluation.evaluate(rule) for name, rule in rules.items()}
-    pd.DataFrame([json.loads((p / "result.json").read_text(encoding="utf-8")) for p in folders]).to_csv(
-        output / "allocation_runs.csv", index=False
-    )
-    pd.concat([pd.read_csv(p / "curve.csv") for p in folders]).to_csv(output / "allocation_curves.csv", index=False)
+    runs = [read_json(place / "result.json", "name", remedy=AGAIN) for place in folders]
+    curves = [read_csv(place / "curve.csv", "name", remedy=f"delete {place} and run the command again") for place in folders]
+    write_text(output / "allocation_runs.csv", pd.DataFrame(runs).to_csv(index=False))
+    write_text(output / "allocation_curves.csv", pd.concat(curves).to_csv(index=False))
     about = provenance("rlli train --study --profile full")
     found = {
         "rules": scores,

@@ -15,7 +15,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.stats import qmc
 
 from ..errors import InvalidArgument, ModelNotFound
-from ..files import DATA, of_checkout
+from ..files import DATA, of_checkout, read_arrays
 from .prompts import HELD_OUT
 from .states import Allocation, States
 
@@ -69,13 +69,14 @@ class TableQoE:
 
         Raises:
             ModelNotFound: no table there.
+            UnusableFile: it is damaged.
         """
         if not path.is_file():
             of_checkout(DATA)
             raise ModelNotFound(f"no table of QoE at {path}; make it with: python -m rlli_core.allocation.gather")
-        with np.load(path) as file:
-            raw, alone = file["scores"].astype(np.float32), file["alone"].astype(np.float32)
-            prompts, embeddings, by_group = tuple(file["prompts"].tolist()), file["embeddings"], file["groups"]
+        content = read_arrays(path, "scores", "alone", "prompts", "embeddings", "groups")
+        raw, alone = content["scores"].astype(np.float32), content["alone"].astype(np.float32)
+        prompts, embeddings, by_group = tuple(content["prompts"].tolist()), content["embeddings"], content["groups"]
         pairs = np.full((len(prompts),) * 2, -1)
         for group, members in enumerate(by_group):
             for place, member in enumerate(members):

@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from ..errors import InvalidArgument, RlliError, RunFailed, check_integer, check_seed, first_line
-from ..files import DATA
+from ..files import DATA, check_writable
 from . import machine
 
 # What is slow to import, each command imports itself, so that help and tab completion answer at once.
@@ -304,19 +304,19 @@ def train_allocator(
     check_seed("seed", seed)
     check_integer("seeds", seeds, 1, 1000)
     jobs = os.cpu_count() or 1 if jobs is None else check_integer("jobs", jobs, 1, 1000)
+    name = f"study-{profile}" if study else f"train/{algorithm}-{users}-users-{profile}-{seed}"
+    check_writable(folder := folder or DATA.parent / "build" / name)
     import torch
 
     from ..allocation import ServiceConfig
     from ..allocation import study as studies
 
     if algorithm is None:
-        folder = folder or DATA.parent / "build" / f"study-{profile}"
         output = DATA / "results" if profile == "full" else folder
         studies.study(folder, seeds, studies.TRAINING[profile], jobs, output)
         print(f"written to {output}")
         return 0
     torch.set_num_threads(1)  # these networks are too small to share out
-    folder = folder or DATA.parent / "build" / "train" / f"{algorithm}-{users}-users-{profile}-{seed}"
     states = studies.TEST_STATES if profile == "full" else studies.TEST_STATES // 4
     evaluation = studies.Evaluation(ServiceConfig(users=users), live_states=4, states=states)
     print(studies.run(algorithm, seed, evaluation, studies.TRAINING[profile], folder).to_string())

@@ -3,13 +3,16 @@
 import os
 import platform
 import shutil
+from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 from typer import Option
 
-from ..files import DATA, of_checkout
+from ..errors import ModelNotFound, RlliError, UnusableFile, first_line
+from ..files import DATA, check_model_folder, check_writable, of_checkout
 
 # Models that can stand in for the embedded ones: hub id -> size and licence, and their weights among the files there. Many
 # repositories hold the same weights in other formats and precisions too, and `hf download` alone takes them all.
@@ -21,28 +24,69 @@ READ_BESIDE = ("*.json", "*.txt", "*.jinja")
 
 
 def doctor() -> int:
-    """Say what this machine has and what will run on it."""
+    """Say what this machine has and what will run on it; where something is amiss, what, and goes on."""
+    wrong = 0
+
+    def tell(name: str, find: Callable[[], str]) -> None:
+        nonlocal wrong
+        try:
+            found = find()
+        except Exception as error:  # whatever is broken here is what one wants to know
+            wrong += 1
+            found = (
+                f"NOT WELL: {str(error) if isinstance(error, RlliError) else f'{type(error).__name__}: {first_line(error)}'}"
+            )
+        print(f"{name:<11} {found}")
+
+    tell("python", lambda: f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    for name in ("rlli_core", "torch", "diffusers", "transformers", "numpy"):
+        tell(name, partial(metadata.version, name))
+    tell("device", lambda: _gpu() or f"CPU, {os.cpu_count()} cores")
+    tell("disk", lambda: f"{shutil.disk_usage(DATA.parent).free / 1e9:.0f} GB free")
+    tell("results", _place_of_results)
+    tell("models", _models_here)
+    tell("data", _data_here)
+    tell("notebooks", lambda: f"{_sound_notebooks()}: {'not all will run, see above' if wrong else 'all will run'}")
+    tell("hub models", lambda: f"will run{'' if _gpu() else ', at minutes an image without a GPU'}; see rlli models")
+    of_checkout(DATA)
+    return 1 if wrong else 0
+
+
+def _gpu() -> str | None:
     import torch
 
-    from .runner import checksums, notebooks
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
-    print(f"python      {platform.python_version()} on {platform.system()} {platform.machine()}")
-    for name in ("rlli_core", "torch", "diffusers", "transformers", "numpy"):
-        print(f"{name:<11} {metadata.version(name)}")
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    print(f"device      {gpu or f'CPU, {os.cpu_count()} cores'}")
-    print(f"disk        {shutil.disk_usage(DATA.parent).free / 1e9:.0f} GB free")
-    changed = checksums.changed()
-    here = [path.name for path in _embedded_models()]
-    print(f"models      {', '.join(here) or 'none'}")
-    for name in changed:
-        print(f"            data/{name} is not as in data/checksums.txt")
-    known = len(notebooks.names()) if notebooks.NOTEBOOKS.is_dir() else 0
-    ready = bool(here and known) and not changed
-    print(f"notebooks   {known}: {'all will run' if ready else 'not all will run, see above'}")
-    print(f"hub models  {'will run' if gpu else 'will run, at minutes an image without a GPU'}; see rlli models")
-    of_checkout(DATA)
-    return 0 if ready else 1
+
+def _place_of_results() -> str:
+    from .runner import runs
+
+    check_writable(runs.RUNS)
+    return f"go to {runs.RUNS}"
+
+
+def _models_here() -> str:
+    if not (here := _embedded_models()):
+        raise ModelNotFound(f"none in {DATA / 'models'}: get a full checkout")
+    for path in here:
+        check_model_folder(path)
+    return ", ".join(path.name for path in here)
+
+
+def _data_here() -> str:
+    from .runner import checksums
+
+    if changed := checksums.changed():
+        raise UnusableFile("not as in data/checksums.txt:" + "".join(f"\n            data/{name}" for name in changed))
+    return "as in data/checksums.txt"
+
+
+def _sound_notebooks() -> int:
+    from .runner import notebooks, runs
+
+    for profile in runs.PROFILES:
+        runs.load_profile(profile)
+    return len([runs.read(notebooks.find(name)) for name in notebooks.names()])
 
 
 def list_models(

@@ -9,7 +9,6 @@ evaluate, agent (the persona agent), evaluate-agent, prompts (`data/prompts.yaml
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +20,8 @@ from diffusers import AutoencoderTiny, StableDiffusionPipeline
 
 from ..compute import keep_memory
 from ..diffusion.split import SplitDiffusion
-from ..files import DATA, provenance, write_json
+from ..errors import told
+from ..files import DATA, WORK, check_writable, provenance, read_json, whole, write_json
 from ..qoe.agent import PersonaAgent
 from . import autoencoder, evaluate, generator, judge, persona_agent, prompts, scenes
 from .training import workers
@@ -47,6 +47,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=24_000, help="how many scenes to learn from, again and again")
     parser.add_argument("--output", type=Path, default=DATA, help="where models/ and results/ are written")
     options = parser.parse_args()
+    for place in (options.output, WORK):
+        check_writable(place)
     keep_memory()
     folder = options.output / "models"
     for stage in ORDER if options.stage == "all" else [options.stage]:
@@ -99,7 +101,12 @@ def train(stage: str, folder: Path, go_on: bool, **budget) -> Callable[[], None]
 
 def exporter(model: AutoencoderTiny, folder: Path) -> Callable[[], None]:
     """The function that writes an autoencoder as float16 safetensors."""
-    return lambda: model.half().save_pretrained(folder)
+
+    def write() -> None:
+        with whole(folder) as place:
+            model.half().save_pretrained(place)
+
+    return write
 
 
 def report(output: Path, divide: int) -> None:
@@ -108,7 +115,7 @@ def report(output: Path, divide: int) -> None:
     the_judge = judge.Judge.from_pretrained(output / "models" / "judge")
     measure = dict(guidance=generator.GUIDANCE)
     numbers = {
-        "training": json.loads((output / "models" / "embedded-sd" / "training.json").read_text(encoding="utf-8")),
+        "training": read_json(output / "models" / "embedded-sd" / "training.json"),
         "reconstruction": evaluate.reconstruction(pipeline.vae, 500 // divide),
         "judge": evaluate.judge_accuracy(the_judge, 2000 // divide),
         "steps_10": evaluate.generated_accuracy(pipeline, the_judge, steps=10, count=1000 // divide, held_out=False, **measure),
@@ -128,11 +135,11 @@ def report_agent(output: Path, divide: int) -> None:
     the_judge = judge.Judge.from_pretrained(output / "models" / "judge")
     path = output / "results" / "persona_agent.json"
     numbers = {
-        "training": json.loads((output / "models" / "persona-agent" / "training.json").read_text(encoding="utf-8")),
+        "training": read_json(output / "models" / "persona-agent" / "training.json"),
         "agreement": evaluate.agreement(agent, the_judge, chain, 400 // divide, 40 // divide),
         "descriptions": evaluate.descriptions(agent, 500 // divide),
         "speed": {"milliseconds": evaluate.rating_speed(agent), "weights": agent.model.num_parameters()},
-        "candidates": json.loads(path.read_text(encoding="utf-8"))["candidates"] if path.exists() else {},
+        "candidates": read_json(path, "candidates")["candidates"] if path.exists() else {},
     }
     write(path, numbers, "evaluate-agent")
 
@@ -150,4 +157,4 @@ def write(path: Path, numbers: dict, stage: str) -> None:
 
 
 REPORTS = {"evaluate": report, "evaluate-agent": report_agent, "prompts": write_prompts}
-main()
+sys.exit(told(main))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..files import DATA, model_folder
+from ..files import DATA, model_folder, read_json
 
 # Each by its name, so that a card is out of date when its own measurements change and not when another result does.
 RESULTS = {
@@ -19,7 +18,7 @@ RESULTS = {
 
 def read_results(name: str = "embedded") -> dict:
     """The committed measurements of the shipped generator and judge, or of the "persona_agent"."""
-    return json.loads(RESULTS[name].read_text(encoding="utf-8"))
+    return read_json(RESULTS[name])
 
 
 def targets_table() -> pd.DataFrame:

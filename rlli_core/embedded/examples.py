@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..files import WORK
+from ..files import WORK, whole
 from ..qoe.agent import RATINGS
 from ..qoe.judge import Judge, Verdict
 from . import scenes, tastes
@@ -50,18 +50,15 @@ class Examples:
         path = WORK / "seen" / f"{len(images)}-{state:08x}.npz"
         with workers().main_process_first():
             if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
                 judge, verdicts, made, found = Judge.from_pretrained(), [], [], []
                 for start in tqdm(range(0, len(images), 200), desc="judging", mininterval=10):
                     some = [Image.fromarray(image) for image in images[start : start + 200]]
                     verdicts += (seen := judge.verdicts(some))
                     made += map(tastes.workmanship, some)
                     found += map(tastes.features, some, seen)
-                np.savez(
-                    path.with_suffix(".tmp.npz"), made=made, features=found,
-                    objects=[list(v.objects.values()) for v in verdicts], places=[list(v.places.values()) for v in verdicts],
-                )  # fmt: skip
-                path.with_suffix(".tmp.npz").replace(path)
+                objects, places = [list(v.objects.values()) for v in verdicts], [list(v.places.values()) for v in verdicts]
+                with whole(path) as place, place.open("wb") as file:
+                    np.savez(file, made=made, features=found, objects=objects, places=places)
         seen = np.load(path)
         return cls(images, pairs, others, *(seen[name] for name in ("objects", "places", "made", "features")))
 

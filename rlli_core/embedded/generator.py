@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from tokenizers import pre_tokenizers
 from tqdm.auto import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ..files import WORK
+from ..files import WORK, whole, write_json
 from . import scenes
 from .training import fit, rendered, share, state, to_tensor, workers
 
@@ -194,5 +193,6 @@ def export(model: TextToLatent, autoencoder: AutoencoderTiny, folder: Path, trai
     )  # fmt: skip
     pipeline.unet.half()
     pipeline.vae.half()
-    pipeline.save_pretrained(folder)
-    (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
+    with whole(folder) as place:
+        pipeline.save_pretrained(place)
+        write_json(place / "training.json", training)

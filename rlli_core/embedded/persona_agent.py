@@ -12,7 +12,6 @@ to nothing of the ratings after 48,000 of them.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +33,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from ..files import WORK
+from ..files import WORK, whole, write_json, write_text
 from ..qoe.agent import OPENING, RATINGS
 from ..qoe.conversation import Conversation
 from ..qoe.persona import TRAITS, Persona
@@ -148,18 +147,18 @@ def build(candidate: str = CHOSEN) -> LlavaForConditionalGeneration:
 
 def save(model: LlavaForConditionalGeneration, candidate: str, folder: Path, training: dict) -> None:
     """Write weights (float16), processor, templates and the record of the training."""
-    model.half().save_pretrained(folder)
-    model.float()
-    processor(candidate).save_pretrained(folder)
-    write_templates(folder / "prompts")
-    (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
+    with whole(folder) as place:
+        model.half().save_pretrained(place)
+        model.float()
+        processor(candidate).save_pretrained(place)
+        write_templates(place / "prompts")
+        write_json(place / "training.json", training)
 
 
 def write_templates(folder: Path) -> Path:
     """Write `TEMPLATES` as files."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in TEMPLATES.items():
-        (folder / name).write_text(text + "\n", encoding="utf-8")
+        write_text(folder / name, text + "\n")
     return folder
 
 

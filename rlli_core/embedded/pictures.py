@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from ..channel import Link
 from ..diffusion.split import SplitDiffusion
 from ..diffusion.sweep import Run, run_sweep
-from ..files import WORK, model_folder
+from ..files import WORK, model_folder, whole
 from . import scenes
 from .training import workers
 
@@ -76,6 +76,5 @@ def _draw_chunk(chain: SplitDiffusion, path: Path, seed: int, chunk: int) -> Non
         made.append(asdict(asked) | {"t0": shared, "t_k": total - shared, "bep": bep})
     result = run_sweep(chain.denoiser, runs, Link(), chain.guidance_scale, "pil", 16, progress=False)
     images = np.stack([np.asarray(record.image) for record in result.records])
-    unfinished = path.with_suffix(".tmp.npz")
-    np.savez(unfinished, images=images, made=json.dumps(made))
-    unfinished.replace(path)
+    with whole(path) as place, place.open("wb") as file:
+        np.savez(file, images=images, made=json.dumps(made))

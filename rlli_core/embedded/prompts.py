@@ -15,7 +15,7 @@ from scipy.spatial.distance import squareform
 
 from ..diffusion.semantics import endpoint_distance
 from ..diffusion.split import SplitDiffusion
-from ..files import DATA, of_checkout
+from ..files import DATA, of_checkout, read_yaml, write_text
 from . import scenes
 
 SIMILAR = ("an apple on a table", "a lemon on a table")
@@ -61,7 +61,7 @@ def cluster(prompts: list[str], table: np.ndarray, limit: float | None = None) -
 
 def similar_distance() -> float:
     """The limit of the shipped groups, from `data/prompts.yaml`."""
-    return yaml.safe_load(of_checkout(DATA / "prompts.yaml").read_text(encoding="utf-8"))["similar_distance"]
+    return read_yaml(of_checkout(DATA / "prompts.yaml"), "similar_distance")["similar_distance"]
 
 
 def write(path: Path, chain: SplitDiffusion, seeds: int) -> None:
@@ -77,5 +77,5 @@ def write(path: Path, chain: SplitDiffusion, seeds: int) -> None:
         sort_keys=False, width=120,
     )  # fmt: skip
     head = "# Written by `python -m rlli_core.embedded prompts`: what users may ask for, and which prompts can share steps.\n"
-    path.write_text(head + text, encoding="utf-8")
+    write_text(path, head + text)
     print(path.read_text(encoding="utf-8"))

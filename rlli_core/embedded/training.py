@@ -19,7 +19,8 @@ from diffusers.training_utils import EMAModel
 from safetensors import safe_open
 from tqdm.auto import tqdm
 
-from ..files import DATA, WORK, write_weights
+from ..errors import UnusableFile, first_line
+from ..files import DATA, WORK, whole, write_text, write_weights
 from . import backgrounds, scenes
 
 
@@ -28,15 +29,15 @@ def rendered(seed: int, count: int, split: str = "train", world: str = scenes.WO
     path = WORK / "scenes" / f"{world}-{split}-{seed}-{count}-{state()}.npy"
     with workers().main_process_first():
         if not path.with_suffix(".json").exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
             images, labels = np.empty((count, scenes.SIZE, scenes.SIZE, 3), np.uint8), []
             with multiprocessing.Pool(torch.get_num_threads()) as pool:
                 drawn = pool.imap(partial(_draw, seed, split, world), range(count), chunksize=100)
                 for index, (image, label) in enumerate(tqdm(drawn, f"drawing {count} {split} scenes", count, mininterval=5)):
                     images[index] = image
                     labels.append(label)
-            np.save(path, images)
-            path.with_suffix(".json").write_text(json.dumps(labels), encoding="utf-8")
+            with whole(path) as place, place.open("wb") as file:
+                np.save(file, images)
+            write_text(path.with_suffix(".json"), json.dumps(labels))
     return np.load(path, mmap_mode="r"), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
 
@@ -92,15 +93,20 @@ def fit(
     held = [(opt, p) for opt in optimizers for group in opt.param_groups for p in group["params"]]
     start = 0
     if path.exists():
-        with safe_open(path, "pt") as saved:
-            start = average.optimization_step = int(saved.metadata()["step"])
-            for i, parameter in enumerate(parameters):
-                parameter.data.copy_(saved.get_tensor(f"weight.{i}"))
-                average.shadow_params[i].copy_(saved.get_tensor(f"average.{i}"))
-            for key in (k for k in saved.keys() if k.startswith("state.")):
-                _, i, field = key.split(".")
-                optimizer, parameter = held[int(i)]
-                optimizer.state[parameter][field] = saved.get_tensor(key)
+        try:
+            with safe_open(path, "pt") as saved:
+                start = average.optimization_step = int(saved.metadata()["step"])
+                for i, parameter in enumerate(parameters):
+                    parameter.data.copy_(saved.get_tensor(f"weight.{i}"))
+                    average.shadow_params[i].copy_(saved.get_tensor(f"average.{i}"))
+                for key in (k for k in saved.keys() if k.startswith("state.")):
+                    _, i, field = key.split(".")
+                    optimizer, parameter = held[int(i)]
+                    optimizer.state[parameter][field] = saved.get_tensor(key)
+        except Exception as error:  # the library's, or of shapes that do not fit
+            raise UnusableFile(
+                f"{path} is damaged or of another model, delete it to begin again: {first_line(error)}"
+            ) from error
 
     def save(step: int) -> None:
         tensors = {}

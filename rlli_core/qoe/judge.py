@@ -14,7 +14,7 @@ from transformers import ResNetForImageClassification
 
 from ..compute import first_variant, quiet
 from ..errors import ModelNotFound, first_line
-from ..files import check_model_folder, model_folder
+from ..files import check_model_folder, model_folder, whole
 from .pictures import as_seen
 
 
@@ -72,7 +72,8 @@ class Judge:
 
     def save(self, folder: Path) -> None:
         """Write the weights as float16 safetensors."""
-        self.model.half().save_pretrained(folder)
+        with whole(folder) as place:
+            self.model.half().save_pretrained(place)
         self.model.float()
 
     @torch.no_grad()

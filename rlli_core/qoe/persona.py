@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from functools import cache
 
-import yaml
-
 from ..errors import InvalidArgument, check_number
-from ..files import DATA, of_checkout
+from ..files import DATA, of_checkout, read_yaml
 
 LEVELS = ("very low", "low", "middling", "high", "very high")
 
@@ -72,4 +70,4 @@ TRAITS = tuple(field.name for field in fields(Persona))
 @cache
 def people() -> dict[str, dict]:
     """`data/personas.yaml`: name -> title, traits (O, C, E, A, N) and source."""
-    return yaml.safe_load(of_checkout(DATA / "personas.yaml").read_text(encoding="utf-8"))
+    return read_yaml(of_checkout(DATA / "personas.yaml"))

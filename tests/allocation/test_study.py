@@ -22,7 +22,7 @@ from rlli_core.allocation import (
 from rlli_core.allocation.ddpg import Training
 from rlli_core.allocation.states import Allocation
 from rlli_core.book import cli
-from rlli_core.errors import InvalidArgument
+from rlli_core.errors import InvalidArgument, UnusableFile
 from rlli_core.files import write_json
 from rlli_core.round import serve
 
@@ -140,7 +140,7 @@ def test_a_folder_answers_for_its_own_training_only(tmp_path):
         with pytest.raises(InvalidArgument, match=f"another training than {name} with seed {seed}"):
             study.run(name, seed, None, Training(), tmp_path)
     (tmp_path / "result.json").write_text('{"name": "dd')
-    with pytest.raises(InvalidArgument, match=r"damaged result\.json: delete the file"):
+    with pytest.raises(UnusableFile, match=r"result\.json is damaged, delete the file"):
         study.run("ddpg", 3, None, Training(), tmp_path)
     with FileLock(tmp_path / ".lock"), pytest.raises(InvalidArgument, match="a training is under way in it"):
         study.run("ddpg", 3, None, Training(), tmp_path)

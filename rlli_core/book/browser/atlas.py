@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -25,8 +26,8 @@ from ...allocation.prompts import groups
 from ...allocation.states import States
 from ...channel import Link
 from ...diffusion.split import SplitDiffusion
-from ...errors import ModelNotFound
-from ...files import DATA, WORK, provenance, write_json, write_text
+from ...errors import ModelNotFound, told
+from ...files import DATA, WORK, check_writable, provenance, read_json, whole, write_json, write_text
 from ...qoe.agent import PersonaAgent
 from ...qoe.persona import Persona, people
 from ...records import SplitPlan
@@ -139,7 +140,7 @@ def read() -> dict:
     """
     if not (ATLAS / "atlas.json").is_file():
         raise ModelNotFound(f"no atlas at {ATLAS}; make it with: python -m rlli_core.book.browser.atlas")
-    return json.loads((ATLAS / "atlas.json").read_text(encoding="utf-8"))
+    return read_json(ATLAS / "atlas.json", "groups", "people")
 
 
 def scores() -> pd.DataFrame:
@@ -182,9 +183,8 @@ def write_sheet(rows: list, path: Path) -> None:
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
             sheet.paste(image, (SIDE * j, SIDE * i))
-    temporary = path.with_suffix(".tmp")
-    sheet.save(temporary, "webp", quality=QUALITY, method=6)
-    temporary.replace(path)
+    with whole(path) as place:
+        sheet.save(place, "webp", quality=QUALITY, method=6)
 
 
 def gather(folder: Path) -> None:
@@ -209,14 +209,15 @@ def assemble(folder: Path, output: Path = ATLAS) -> None:
     made_of, found = groups(), []
     for number in GROUPS:
         names = [f"{place}-{shared}" for place, shared in product(range(len(made_of[number])), SHARED_STEPS)]
-        scores = {name: json.loads((folder / f"{number}-{name}.json").read_text(encoding="utf-8"))["scores"] for name in names}
+        again = "delete it and gather again"
+        scores = {name: read_json(folder / f"{number}-{name}.json", "scores", remedy=again)["scores"] for name in names}
         found.append({"number": number, "prompts": made_of[number], "scores": scores} | choices(made_of[number]))
     about = {"shared_steps": SHARED_STEPS, "device_steps": DEVICE_STEPS, "beps": BEPS, "gains_db": GAINS_DB, "seed": SEED}
     about |= {"side": SIDE, "people": list(people()), "plans": {shared: plans(shared) for shared in SHARED_STEPS}}
     about["bep_by_power"] = bep_by_power(ServiceConfig().link)
-    output.mkdir(parents=True, exist_ok=True)
-    for sheet in folder.glob("*.webp"):
-        shutil.copy(sheet, output)
+    for sheet in folder.glob("[!.]*.webp"):
+        with whole(output / sheet.name) as place:
+            shutil.copyfile(sheet, place)
     text = json.dumps(
         about | {"groups": found, "provenance": provenance("python -m rlli_core.book.browser.atlas")}, separators=(",", ":")
     )
@@ -228,9 +229,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m rlli_core.book.browser.atlas", description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=WORK / "atlas", help="where pictures wait until all are there")
     folder = parser.parse_args().work
+    for place in (folder, ATLAS):
+        check_writable(place)
     gather(folder)
     assemble(folder)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told(main))

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import shutil
+import sys
 import warnings
 from pathlib import Path
 
@@ -23,8 +24,8 @@ from onnx import numpy_helper
 from ...channel import codec
 from ...diffusion.denoiser import Denoiser
 from ...diffusion.split import SplitDiffusion
-from ...errors import UnsupportedModel, UnsupportedPipeline
-from ...files import DATA, model_folder, write_text
+from ...errors import UnsupportedModel, UnsupportedPipeline, UnusableFile, told
+from ...files import DATA, model_folder, read_json, whole, write_text
 from ...qoe import agent as qoe_agent
 from ...qoe import conversation, persona
 from ...qoe.agent import PersonaAgent
@@ -209,7 +210,8 @@ def export(folder: Path, chain: SplitDiffusion | None = None, agent: PersonaAgen
         )
     for name, network in (networks(chain.denoiser) | export_agent.networks(agent)).items():
         content = to_onnx(*network)
-        (folder / name).write_bytes(content)
+        with whole(folder / name) as place:
+            place.write_bytes(content)
         files[name] = len(content)
     write_text(record, json.dumps({"made_from": made_from, "files": files} | about) + "\n")  # last: all is there
     return True
@@ -217,9 +219,10 @@ def export(folder: Path, chain: SplitDiffusion | None = None, agent: PersonaAgen
 
 def _up_to_date(record: Path, made_from: str) -> bool:
     """Whether `record` says that the networks beside it were made from this, and they are there whole."""
-    if not record.is_file():
+    try:
+        known = read_json(record, "made_from", "files")
+    except UnusableFile:  # missing, or broken off
         return False
-    known = json.loads(record.read_text(encoding="utf-8"))
     paths = {record.with_name(name): size for name, size in known["files"].items()}
     return known["made_from"] == made_from and all(p.is_file() and p.stat().st_size == s for p, s in paths.items())
 
@@ -235,4 +238,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told(main))

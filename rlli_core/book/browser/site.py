@@ -1,4 +1,4 @@
-"""What the built pages load beside their own text: `python -m rlli_core.book.browser.site FOLDER`, as `make book` calls it."""
+"""What the built pages load beside their own text: `python -m rlli_core.book.browser.site FOLDER` makes it alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import shutil
 from pathlib import Path
 
+from ...files import write_text
 from . import atlas, export
 
 
@@ -17,9 +18,7 @@ def write(folder: Path) -> None:
     export.export(folder / "engine")
     shutil.copytree(atlas.ATLAS, folder / "atlas", dirs_exist_ok=True)
     index = folder / "atlas" / "atlas.json"
-    index.with_suffix(".js").write_text(
-        f"globalThis.rlliAtlas = {index.read_text(encoding='utf-8').strip()};\n", encoding="utf-8"
-    )
+    write_text(index.with_suffix(".js"), f"globalThis.rlliAtlas = {index.read_text(encoding='utf-8').strip()};\n")
     index.unlink()
 
 

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from ...errors import LedgerError
-from ...files import DATA, of_checkout
+from ...files import DATA, of_checkout, read_yaml
 from .expressions import names_in
 
 LEDGER = DATA / "claims.yaml"
@@ -105,17 +103,20 @@ def read(path: Path = LEDGER) -> Ledger:
     """The ledger in `path`.
 
     Raises:
+        UnusableFile: it is missing or damaged.
         LedgerError: an entry that is unknown or missing, one that is there twice, a check without limits, an unreadable
             expression, a reading that no check has, a title without a check that is not a topic.
     """
-    text = yaml.safe_load(of_checkout(path).read_text(encoding="utf-8"))
+    text = read_yaml(of_checkout(path), "claims", "titles", "figures", "agreement")
     try:
         ledger = Ledger(
             tuple(map(_claim, [*text["claims"], *(OWN | entry for entry in text.get("own", ()))])), tuple(map(_title, text["titles"])),
             tuple(Figure(**entry | {key: tuple(entry.get(key, ())) for key in ("pages", "claims")}) for entry in text["figures"]),
             **text["agreement"],
         )  # fmt: skip
-    except (TypeError, KeyError) as error:
+    except LedgerError:
+        raise
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise LedgerError(f"{path.name}: {error}: is an entry missing or misspelt?") from error
     ids = [claim.id for claim in ledger.claims]
     for known in (ids, [title.notebook for title in ledger.titles], [figure.paper for figure in ledger.figures]):

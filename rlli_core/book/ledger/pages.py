@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 
-from ...errors import InvalidArgument, LedgerError
-from ...files import DATA, write_text
+from ...errors import InvalidArgument, LedgerError, UnusableFile
+from ...files import DATA, read_json, read_yaml, write_text
 from ..runner import notebooks, runs
 from .claims import Ledger, Source, as_data, check_titles, findings, show
 from .sources import titles
@@ -96,12 +95,10 @@ def read_numbers(path: Path) -> dict:
         InvalidArgument: no such file, or another kind of file.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        data = None
-    if not isinstance(data, dict) or not {"claims", "numbers"} <= data.keys():
-        raise InvalidArgument("file", str(path), "a claims.json that rlli claims --write made, such as book/claims.json")
-    return data
+        return read_json(path, "claims", "numbers")
+    except UnusableFile as error:
+        allowed = "a claims.json that rlli claims --write made, such as book/claims.json"
+        raise InvalidArgument("file", str(path), allowed) from error
 
 
 def differences(written: Mapping, measured: Mapping) -> list[str]:
@@ -217,5 +214,5 @@ def _time(seconds: float) -> str:
 
 def _chapters() -> dict[str, str | None]:
     """The files of the book's contents in their order, with the short titles that they have there."""
-    contents = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
+    contents = read_yaml(BOOK / "_toc.yml", "root", "parts")
     return {contents["root"]: None} | {c["file"]: c.get("title") for part in contents["parts"] for c in part["chapters"]}

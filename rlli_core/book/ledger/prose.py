@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-import yaml
 
+from ...files import read_yaml
 from ..runner import notebooks
 from .entries import LEDGER
 from .pages import BEGIN, BOOK, END
@@ -108,7 +108,7 @@ def in_page(path: Path) -> list[Typed]:
 def in_reasons(path: Path) -> list[Typed]:
     """The digits typed into the reasons that the ledger gives for its verdicts, and into why checks are not testable."""
     found = []
-    for claim in yaml.safe_load(path.read_text(encoding="utf-8"))["claims"]:
+    for claim in read_yaml(path, "claims")["claims"]:
         untestable = [entry["untestable"]["says"] for entry in (claim, *claim.get("checks", ())) if "untestable" in entry]
         found += [digits for text in (claim.get("reason", ""), *untestable) for digits in typed(text, claim["id"], fields=True)]
     return found

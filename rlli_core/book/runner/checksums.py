@@ -2,8 +2,10 @@
 
 import hashlib
 import sys
+from pathlib import Path
 
-from ...files import DATA, of_checkout
+from ...errors import UnusableFile, first_line
+from ...files import DATA, FROM_GIT, of_checkout, why, write_text
 
 CHECKSUMS = DATA / "checksums.txt"
 # What describes results and is no input to them, so that a word changed there makes no run out of date.
@@ -11,19 +13,27 @@ DESCRIPTIONS = {"README.md", "checksums.txt", "claims.yaml"}
 
 
 def measured() -> dict[str, str]:
-    """SHA-256 of each file as it is now, by its path below `data/`."""
+    """SHA-256 of each file as it is now, by its path below `data/`; of one that cannot be read, why."""
     files = sorted(path.relative_to(DATA).as_posix() for path in DATA.rglob("*") if path.is_file())
     return {
-        name: hashlib.sha256((DATA / name).read_bytes()).hexdigest()
-        for name in files
-        if name not in DESCRIPTIONS and not name.split("/")[-1].startswith(".")
+        name: _digest(DATA / name) for name in files if name not in DESCRIPTIONS and not name.split("/")[-1].startswith(".")
     }
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return why(error)
 
 
 def recorded() -> dict[str, str]:
     """SHA-256 of each file as `data/checksums.txt` has it."""
-    lines = CHECKSUMS.read_text(encoding="utf-8").splitlines() if CHECKSUMS.exists() else []
-    return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
+    try:
+        lines = CHECKSUMS.read_text(encoding="utf-8").splitlines() if CHECKSUMS.exists() else []
+        return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
+    except (OSError, ValueError) as error:
+        raise UnusableFile(f"{CHECKSUMS} is damaged, {FROM_GIT}: {first_line(error)}") from error
 
 
 def changed() -> list[str]:
@@ -41,4 +51,4 @@ def say_changed() -> None:
 def write() -> None:
     """Record the files as they are now."""
     of_checkout(DATA)
-    CHECKSUMS.write_text("".join(f"{digest}  {name}\n" for name, digest in measured().items()), encoding="utf-8")
+    write_text(CHECKSUMS, "".join(f"{digest}  {name}\n" for name, digest in measured().items()))

@@ -1,6 +1,7 @@
 """Executes one notebook by Papermill, and says what it was executed with and how much memory that took."""
 
 import contextlib
+import os
 import platform
 import tempfile
 import threading
@@ -10,9 +11,11 @@ from pathlib import Path
 import nbformat
 import psutil
 
-from ...errors import Failure
+from ...errors import Failure, UnusableFile
+from ...files import check_writable
 
 CELL_TIMEOUT_S = 3600
+LONGEST = 70  # bytes of the folder for temporary files: with /tmp12345678/kernel-1 it stays under 104, all that macOS allows
 NOTES = ("papermill", "execution")  # what Papermill and JupyterLab write into the metadata of cells
 _LIBRARIES = (
     "rlli_core", "torch", "diffusers", "transformers", "numpy", "scipy", "scikit-image", "matplotlib", "papermill",
@@ -44,12 +47,18 @@ def execute(path: Path, source: nbformat.NotebookNode, position: int) -> tuple[n
             return KernelSpecManager(kernel_dirs=[])
 
     failure = None
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=_short()) as scratch:
+        if not _has_home():  # or the page would say where else fonts and settings are kept
+            os.environ |= {"MPLCONFIGDIR": f"{scratch}/matplotlib", "IPYTHONDIR": f"{scratch}/ipython"}
         given, executed = Path(scratch) / "given.ipynb", Path(scratch) / "executed.ipynb"
         nbformat.write(_clean(source, outputs=False), given)
         # The TCP ports of kernels that start together can clash, and so do sockets under their default name.
-        # Windows has no such sockets in its Python.
-        sockets = {} if platform.system() == "Windows" else {"KernelManager": {"transport": "ipc", "ip": f"{scratch}/kernel"}}
+        # The file that names them goes with them, since a home may be one that nobody may write to. Windows has no such sockets
+        # in its Python.
+        kernel = {"connection_file": f"{scratch}/kernel.json"}
+        if platform.system() != "Windows":
+            kernel |= {"transport": "ipc", "ip": f"{scratch}/kernel"}
+        sockets = {"KernelManager": kernel}
         try:
             papermill.execute_notebook(
                 given,
@@ -71,6 +80,19 @@ def execute(path: Path, source: nbformat.NotebookNode, position: int) -> tuple[n
     if failure is None and (skipped := unexecuted(result)):
         failure = Failure("Unexecuted", f"{skipped} code cells were not executed")
     return result, failure
+
+
+def _short() -> str | None:
+    """Where temporary folders go: None for the usual place, unless a socket's name there would be longer than systems allow."""
+    return "/tmp" if os.name == "posix" and len(os.fsencode(tempfile.gettempdir())) > LONGEST else None
+
+
+def _has_home() -> bool:
+    try:
+        check_writable(Path.home())
+    except (UnusableFile, RuntimeError):
+        return False
+    return True
 
 
 def unexecuted(notebook: nbformat.NotebookNode) -> int:

@@ -79,7 +79,7 @@ class RunRecord:
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
             record = cls(**{**known, "error": known["error"] and Failure(**known["error"])})
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
         right = set(known) == {entry.name for entry in fields(cls)}
         return record if right and all(isinstance(getattr(record, e.name), cast(type, e.type)) for e in fields(cls)) else None

@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import yaml
 from filelock import FileLock
 from tqdm import tqdm
 
-from ...errors import Failure, InvalidArgument, RunFailed, check_integer
-from ...files import DATA, FRAMES, git_commit, of_checkout, write_text
+from ...errors import Failure, InvalidArgument, RunFailed, UnusableFile, check_integer, first_line, shown
+from ...files import DATA, FRAMES, FROM_GIT, check_writable, git_commit, of_checkout, read_yaml, whole, write_text
 from ...processes import Ended, in_process
 from . import checksums, frames, pictures, writing
 from .execution import PeakMemory, execute, unexecuted, versions
@@ -44,7 +43,11 @@ def load_profile(profile: str) -> dict[str, dict]:
     """The values that `profile` gives to the parameters of each notebook; what it leaves out stays as the notebook has it."""
     if profile not in PROFILES:
         raise InvalidArgument("profile", profile, "one of " + ", ".join(PROFILES))
-    return yaml.safe_load(of_checkout(NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8")) or {}
+    path = NOTEBOOKS / "profiles" / f"{profile}.yaml"
+    values = read_yaml(of_checkout(path))
+    if wrong := [name for name, value in values.items() if not isinstance(value, dict)]:
+        raise UnusableFile(f"{path} is damaged, {FROM_GIT}: {shown(wrong[0])} has no parameters")
+    return values
 
 
 def read_record(name: str, profile: str, folder: Path | None = None) -> RunRecord | None:
@@ -53,9 +56,17 @@ def read_record(name: str, profile: str, folder: Path | None = None) -> RunRecor
 
 
 def read(path: Path) -> nbformat.NotebookNode:
-    """The notebook at `path`, checked against the notebook format."""
-    notebook = nbformat.read(path, as_version=4)
-    nbformat.validate(notebook)
+    """The notebook at `path`, checked against the notebook format, with its parameters cell.
+
+    Raises:
+        UnusableFile: it is missing or damaged, or no notebook.
+    """
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        parameters_of(notebook)
+    except Exception as error:  # what is no notebook at all makes the library raise whatever comes first
+        raise UnusableFile(f"{path} is damaged or no notebook of this book, {FROM_GIT}: {first_line(error)}") from error
     return notebook
 
 
@@ -103,6 +114,7 @@ def run(
 
     Raises:
         InvalidArgument: before anything runs, for an unknown notebook, profile, parameter, or a value of the wrong type.
+        UnusableFile: before anything runs, for a damaged notebook or profile, or a folder that cannot be written to.
         RunFailed: after everything has run, if any notebook failed; the others' results are in place.
     """
     values = load_profile(profile)
@@ -113,6 +125,7 @@ def run(
     if not paths:
         raise RunFailed(f"there is no notebook in {NOTEBOOKS}: run from a checkout")
     for_book, folder = folder is None, folder or RUNS / profile
+    check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     inputs = Inputs()
     tasks = [_Task(path, source, inputs.hash(source), profile, folder, for_book, force) for path, source in sources.items()]
@@ -126,6 +139,8 @@ def run(
             stale.append(task)
     if stale:
         checksums.say_changed()
+        if write_back:
+            check_writable(NOTEBOOKS)
     failures = _run_parallel(stale, jobs, cores)
     if write_back:
         for task in tasks:
@@ -196,7 +211,10 @@ def _run_one(task: _Task, threads: int, position: int, lock: Any) -> RunRecord:
         last = read_record(task.name, task.profile, task.folder)
         if last and not task.force and _is_done(task):  # another command has just made it
             return last
-        return _run(task, threads, position)
+        try:
+            return _run(task, threads, position)
+        finally:
+            frames.scratch(task.folder, task.name)
 
 
 def _run(task: _Task, threads: int, position: int) -> RunRecord:
@@ -205,6 +223,8 @@ def _run(task: _Task, threads: int, position: int) -> RunRecord:
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     with PeakMemory() as peak:
         executed, failure = execute(task.path, task.source, position)
+    if failure is None and (lost := frames.lost(waiting, executed)):
+        failure = Failure("FramesLost", f"the frames of {', '.join(lost)} were removed while the notebook ran: run it again")
     run_record = RunRecord(
         notebook=task.name,
         numbers=numbers_of(executed),
@@ -223,12 +243,13 @@ def _run(task: _Task, threads: int, position: int) -> RunRecord:
     executed.metadata["rlli"] = run_record.about
     pictures.slim(executed)
     suffix = ".failed" if failure else ""
-    # Frames and notebook first: a record always describes what is already there.
-    if not failure:
-        frames.keep(task.folder, task.name, task.inputs)
-    frames.scratch(task.folder, task.name)
-    write_text(task.folder / f"{task.name}{suffix}.ipynb", nbformat.writes(executed) + "\n")
-    run_record.write(task.folder / f"{task.name}{suffix}.json")
+    # All is written before anything takes its place, the record last: it always describes what is already there.
+    names = (f"{task.name}{suffix}.json", f"{task.name}{suffix}.ipynb")
+    with whole(task.folder / names[0]) as noted, whole(task.folder / names[1]) as place:
+        run_record.write(noted)
+        place.write_text(nbformat.writes(executed) + "\n", encoding="utf-8")
+        if not failure:
+            frames.keep(task.folder, task.name, task.inputs)
     if not failure:
         for left in task.folder.glob(f"{task.name}.failed.*"):
             left.unlink()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ...errors import Failure, InvalidArgument, RunFailed
-from ...files import write_text
+from ...files import check_writable, write_text
 from . import notebooks, runs
 
 MOST_POINTS = 10_000  # a day and more, at seconds each
@@ -41,6 +41,7 @@ def sweep(
     Raises:
         InvalidArgument: before anything runs, for an unknown notebook or parameter, a value of the wrong type, no values
             or more than 10,000 points, or a parameter that is given twice.
+        UnusableFile: before anything runs, for a damaged notebook or profile, or a folder that cannot be written to.
         RunFailed: after everything has run, if any point failed; the others' results are in place.
     """
     path = notebooks.find(name)
@@ -57,6 +58,7 @@ def sweep(
         notebooks.check_parameters(known, point | dict(parameters or {}))  # refuses all that is wrong before the first run
     runs.load_profile(profile)
     folder = runs.RUNS / profile / "sweeps" / path.stem
+    check_writable(folder)
     rows: list[dict] = []
     failed: dict[str, Failure] = {}
     for point in points:

@@ -13,7 +13,7 @@ from ...files import write_text
 from .pictures import PNG, alike
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
-_STATE = "application/vnd.jupyter.widget-state+json"
+STATE = "application/vnd.jupyter.widget-state+json"
 
 
 def write_back(result: Path, committed: Path) -> None:
@@ -56,7 +56,7 @@ def _same_output(new: dict, old: dict, new_state: dict, old_state: dict) -> bool
 
 
 def _state(notebook: nbformat.NotebookNode) -> dict:
-    return notebook.metadata.get("widgets", {}).get(_STATE, {}).get("state", {})
+    return notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
 
 
 def _unfolded(value: object, state: dict) -> object:
