@@ -148,7 +148,7 @@ def test_damaged_data_is_named_wherever_it_is_read(tmp_path, monkeypatch, conten
     doors = {
         "table.npz": lambda: TableQoE.load(tmp_path / "table.npz"),
         "handoffs.npz": lambda: HandoffScores.load(tmp_path / "handoffs.npz"),
-        "policy.safetensors": lambda: Policy.from_pretrained(tmp_path / "policy.safetensors", object()),
+        "policy.safetensors": lambda: Policy.from_pretrained(tmp_path / "policy.safetensors"),
         "runs.csv": results.read.__wrapped__,
         "atlas.json": atlas.read,
         "personas.yaml": persona.people.__wrapped__,
