@@ -43,9 +43,8 @@ def gather_table(folder: Path, worker: int = 0, workers: int = 1) -> None:
         group, device, seed = unit
         server, prompt = made_of[group][0], made_of[group][device]
         made = chain.sweep(server, [prompt], SHARED_STEPS, DEVICE_STEPS, BEPS, [seed], Link(), batch_size=32, progress=False)
-        images = [record.image for record in made.records if record.image] + [
-            chain.generate(prompt, n, seed) for n in DEVICE_STEPS
-        ]
+        images: list[Any] = [record.image for record in made.records]
+        images += [chain.generate(prompt, steps, seed) for steps in DEVICE_STEPS]
         return score(images, prompt)
 
     _fill(folder, units[worker::workers], [Persona.of(traits) for traits in sobol_traits()], compute)
@@ -106,9 +105,8 @@ def _handoffs_of(chain: SplitDiffusion, score: Score, unit: tuple[int, int]) -> 
         arrived = [link.transmit(sent, bep=bep, seed=seed) for bep in handoffs.NOISE_BEPS]
         to = [chain.restart_range(got, "noise-aware")[0] for got in arrived]
         for prompt in prompts:
-            finish(
-                [*arrived, *[sent] * len(to)], prompt, ["noise-aware"] * len(to) + ["paper"] * len(to), [None] * len(to) + to
-            )
+            receivers, restarts = ["noise-aware"] * len(to) + ["paper"] * len(to), [*[None] * len(to), *to]
+            finish([*arrived, *[sent] * len(to)], prompt, receivers, restarts)
     width = parts[0].shape[1]
     return np.concatenate([*parts, np.array(effective, float)[:, None].repeat(width, 1)])
 

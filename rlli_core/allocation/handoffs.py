@@ -225,5 +225,5 @@ def damaged_less_renoised(scores: HandoffScores) -> pd.DataFrame:
 
 
 def _table(values: np.ndarray, axes: Mapping[str, Sequence]) -> pd.DataFrame:
-    index = pd.MultiIndex.from_product(axes.values(), names=axes.keys())
+    index = pd.MultiIndex.from_product(list(axes.values()), names=list(axes))
     return pd.Series(values.ravel(), index, name="score").reset_index()

@@ -83,7 +83,7 @@ class Denoiser:
         Args:
             step: of all latents, or one each.
         """
-        t, t_prev = step if isinstance(step[0], int) else zip(*step)  # type: ignore[misc]
+        t, t_prev = step if isinstance(step[0], int) else zip(*step)
         texts = torch.cat([self._embed(prompt) for prompt in prompts])
         inputs = latents
         if guidance > 1:
