@@ -254,7 +254,7 @@ def alone(folder: Path, what: str) -> Iterator[None]:
 def write_text(path: Path, content: str) -> None:
     """Write a file whole or not at all."""
     with whole(path) as place:
-        place.write_text(content, encoding="utf-8")
+        place.write_text(content, encoding="utf-8", newline="\n")
 
 
 def write_weights(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:

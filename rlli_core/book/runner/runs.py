@@ -30,9 +30,7 @@ from . import checksums, frames, pictures, writing
 from .execution import PeakMemory, execute, unexecuted, versions
 from .inputs import Inputs
 from .notebooks import NOTEBOOKS, find, names, parameters_of, with_parameters
-from .recording import intervals as intervals  # notebooks take them from here
 from .recording import numbers_of
-from .recording import record as record
 from .run_record import RunRecord
 
 RUNS = DATA.parent / "build" / "runs"

@@ -72,7 +72,7 @@ def test_a_killed_sweep_goes_on_to_the_same_table(checkout, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SWEEP)
     sweep = subprocess.Popen([sys.executable, script, root], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    folder, end = root / "runs" / "smoke" / "sweeps" / "fig01_sum", time.monotonic() + 120
+    folder, end = root / "runs" / "smoke" / "sweeps" / "fig01_sum", time.monotonic() + 600
     while not (folder / "a=2" / ".fig01_sum.lock").exists() and time.monotonic() < end:
         time.sleep(0.1)
     time.sleep(1)

@@ -12,7 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from rlli_core import files
-from rlli_core.book.runner import execution, frames, notebooks, runs
+from rlli_core.book.runner import execution, frames, notebooks, recording, runs
 from rlli_core.book.runner.run_record import RunRecord
 from rlli_core.errors import InvalidArgument, RunFailed
 
@@ -202,17 +202,17 @@ def test_a_parameters_cell_with_anything_but_typed_literals_is_refused(line):
 @pytest.mark.parametrize("numbers", [{}, {"score": float("nan")}, {"score": float("inf")}, {"score": "0.5"}, {"score": None}])
 def test_a_missing_or_unreadable_number_is_not_recorded(numbers):
     with pytest.raises(InvalidArgument):
-        runs.record(**numbers)
+        recording.record(**numbers)
 
 
 def test_intervals_hold_the_truth_in_95_of_100_cases():
     draws = np.random.default_rng(0).normal(3.0, 1.0, (2000, 8))
-    found = runs.intervals(**{f"s{k}": row for k, row in enumerate(draws)})
+    found = recording.intervals(**{f"s{k}": row for k, row in enumerate(draws)})
     inside = [found[f"s{k}_low"] <= 3.0 <= found[f"s{k}_high"] for k in range(2000)]
     assert 0.93 < np.mean(inside) < 0.97  # four standard errors of a share of 0.95
     assert found["s0"] == pytest.approx(draws[0].mean())
     with pytest.raises(InvalidArgument, match="two values"):
-        runs.intervals(one=[0.5])
+        recording.intervals(one=[0.5])
 
 
 def test_a_run_may_go_to_another_folder(bench, tmp_path):
