@@ -23,12 +23,14 @@ from onnx import numpy_helper
 
 from ...channel import codec
 from ...diffusion.denoiser import Denoiser
+from ...diffusion.receiver import RESTART_STREAM
 from ...diffusion.split import SplitDiffusion
 from ...errors import UnsupportedModel, UnsupportedPipeline, UnusableFile, told
 from ...files import DATA, model_folder, read_json, whole, write_text
 from ...qoe import agent as qoe_agent
 from ...qoe import conversation, persona
 from ...qoe.agent import PersonaAgent
+from ...records import RECEIVERS
 from . import export_agent
 
 STATIC = Path(__file__).with_name("static")
@@ -164,6 +166,8 @@ def settings(chain: SplitDiffusion) -> dict:
         },
         "runtime_bytes": sum(path.stat().st_size for path in RUNTIME.glob("*.wasm")),
         "link": {"bits": BITS, "stream": codec.FLIP_STREAM},
+        "receivers": RECEIVERS,
+        "restart_stream": RESTART_STREAM,
         "tokens": {
             "length": tokenizer.model_max_length,
             "start": tokenizer.bos_token_id,

@@ -22,6 +22,11 @@ RUNS = {
     "two devices off the grid": (TIGER, [DOG, LEMON], 2, [4, 3], [0.0, 0.1], 1),
     "nothing shared": (DOG, [TIGER, ""], 0, [3, 1], [0.01, 0.5], 2**32 + 3),
     "nothing left": ("", [DOG], 4, [0], [0.2], 99),
+    "noise-aware": (TIGER, [DOG, TIGER, LEMON], 3, [5, 3, 4], [0.06, 0.15, 0.0], 8, "noise-aware"),
+    "restarts": (TIGER, [DOG, LEMON], 2, [4, 3], [0.03, 0.0], 2**32 + 5, "paper", [900, 850]),
+    "noise-aware restarts": (TIGER, [DOG, DOG], 4, [3, 4], [0.1, 0.06], 3, "noise-aware", [930, None]),
+    "late start": (DOG, [TIGER, LEMON], 0, [2, 3], [0.01, 0.5], 11, "noise-aware", [800, None]),
+    "nothing of it arrives": (TIGER, [DOG, DOG], 3, [2, 2], [0.5, 0.5], 5, "noise-aware", [None, 700]),
 }
 
 # What a page does for the tests below; as JSON, because playwright's own way takes seconds for long lists.
@@ -31,8 +36,9 @@ RUN = """async (request) => {
     : value instanceof ImageData ? { pixels: Array.from(value.data), size: [value.width, value.height] }
     : value;
   const steps = [];
-  const result = await engine.run({ ...request, onStep: (step) => steps.push(step) });
-  return JSON.stringify({ ...result, steps }, plain);
+  let ranges;
+  const result = await engine.run({ ...request, onStep: (step) => steps.push(step), onSent: (told) => (ranges = told) });
+  return JSON.stringify({ ...result, steps, ranges }, plain);
 }"""
 MESSAGE = "async (request) => engine.run(request).then(() => 'no error', (error) => `${error.name}: ${error.message}`)"
 
@@ -53,7 +59,7 @@ def run(page, request):
     return json.loads(page.evaluate(RUN, request))
 
 
-def request_of(server_prompt, device_prompts, shared_steps, device_steps, beps, seed):
+def request_of(server_prompt, device_prompts, shared_steps, device_steps, beps, seed, receiver="paper", restarts=None):
     return {
         "serverPrompt": server_prompt,
         "devicePrompts": device_prompts,
@@ -61,14 +67,17 @@ def request_of(server_prompt, device_prompts, shared_steps, device_steps, beps, 
         "deviceSteps": device_steps,
         "beps": beps,
         "seed": seed,
+        "receiver": receiver,
+        "restarts": restarts or [None] * len(device_prompts),
     }
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_run_is_that_of_python(page, embedded, name):
-    server_prompt, prompts, shared, counts, beps, seed = RUNS[name]
+    request = request_of(*RUNS[name])
+    server_prompt, prompts, shared, counts, beps, seed, receiver, restarts = request.values()
     plan = SplitPlan(shared, counts)
-    got = run(page, request_of(*RUNS[name]))
+    got = run(page, request)
 
     def tensor(values):
         return torch.tensor(values).reshape(1, 8, 16, 16)
@@ -92,7 +101,9 @@ def test_run_is_that_of_python(page, embedded, name):
     grey = Image.new("RGB", (128, 128), "gray")
     same(got["sent"], embedded.decode(sent_here.latent)[0] if shared else grey)
     links = [Link()] * len(prompts)
-    whole = serve_round(embedded, links, None, server_prompt, prompts, (), plan, None, seed, beps=beps)
+    whole = serve_round(
+        embedded, links, None, server_prompt, prompts, (), plan, None, seed, beps=beps, receiver=receiver, restarts=restarts
+    )
     for k, device in enumerate(got["devices"]):
         received = Link().transmit(sent_here, bep=beps[k], seed=seed + k) if shared else sent_here
         assert np.array_equal(tensor(device["received"]["latent"]), received.latent)
@@ -101,7 +112,10 @@ def test_run_is_that_of_python(page, embedded, name):
             (report.flipped_bits, report.payload_bits) if shared else (0, 0)
         )
         same(device["received"], embedded.decode(received.latent)[0] if shared else grey)
-        made = embedded.device_denoise(received, prompts[k], plan, device=k, output_type="latent")
+        assert got["ranges"][k] == list(embedded.restart_range(received, receiver))
+        made = embedded.device_denoise(
+            received, prompts[k], plan, device=k, output_type="latent", receiver=receiver, restart=restarts[k]
+        )
         np.testing.assert_allclose(tensor(device["latent"]), made, atol=1e-3)
         same(device, embedded.decode(tensor(device["latent"]))[0])
         assert abs(pixels(device) - np.asarray(whole.images[k], dtype=int)).mean() / 255 < 1e-3
@@ -109,6 +123,21 @@ def test_run_is_that_of_python(page, embedded, name):
     assert told == [("server", None)] * shared + [("device", k) for k, steps in enumerate(counts) for _ in range(steps)]
     assert [step["step"] for step in got["steps"]] == list(range(1, shared + sum(counts) + 1))
     assert {step["steps"] for step in got["steps"]} == {shared + sum(counts)}
+
+
+def test_a_late_start_is_that_of_a_device_alone(page, embedded):
+    device = run(page, request_of("", [TIGER], 0, [3], [0.0], 13, "paper", [800]))["devices"][0]
+    made = embedded.generate(TIGER, 3, 13, start=800, output_type="latent")
+    np.testing.assert_allclose(device["latent"], made.flatten(), atol=1e-3)
+
+
+def test_without_errors_all_receivers_give_the_same_and_with_half_of_the_bits_wrong_the_device_is_alone(page):
+    def latents(shared, bep, receiver):
+        return [d["latent"] for d in run(page, request_of(TIGER, [DOG], shared, [3], [bep], 17, receiver))["devices"]]
+
+    assert latents(2, 0.0, "paper") == latents(2, 0.0, "noise-aware")
+    assert latents(2, 0.1, "paper") != latents(2, 0.1, "noise-aware")
+    assert latents(2, 0.5, "noise-aware") == latents(0, 0.0, "paper") != latents(2, 0.5, "paper")
 
 
 def test_what_was_computed_before_is_kept(page):
@@ -231,6 +260,14 @@ def test_the_page_stays_responsive(page):
         ({"beps": [0.6]}, "0.6.*from 0 to 0.5"),
         ({"beps": [None]}, "null.*from 0 to 0.5"),
         ({"seed": -1}, "-1.*at least 0"),
+        ({"receiver": "modern"}, "modern.*paper or noise-aware"),
+        ({"restarts": [None, None]}, "one entry for each device"),
+        ({"restarts": [600]}, "A start at 600.*from 624 to 999"),
+        ({"restarts": [660], "receiver": "noise-aware"}, "A start at 660.*from 7[0-9][0-9] to 999"),
+        ({"restarts": [1000]}, "A start at 1000.*from 624 to 999"),
+        ({"restarts": ["800"]}, "A start at 800.*must be a timestep"),
+        ({"restarts": [900], "deviceSteps": [0]}, "0 steps from timestep 900 are not possible: 1 to 901 are"),
+        ({"restarts": [2], "sharedSteps": 0}, "5 steps from timestep 2 are not possible: 1 to 3 are"),
     ],
 )
 def test_a_bad_request_says_what_is_allowed(page, change, message):

@@ -9,12 +9,15 @@ import pytest
 import torch
 import yaml
 
-from rlli_core import Persona, SplitPlan
+from rlli_core import Link, Persona, SplitPlan
 from rlli_core.book.browser.export_agent import _tokens
-from rlli_core.channel import codec
-from rlli_core.diffusion.schedule import ddim_step, device_steps, grid_steps, server_steps
+from rlli_core.channel import codec, moments
+from rlli_core.diffusion.receiver import RESTART_STREAM, effective_timestep, receive, restart_range
+from rlli_core.diffusion.schedule import ddim_step, device_steps, grid_steps, handoff_timestep, server_steps
+from rlli_core.errors import InvalidArgument
 from rlli_core.files import DATA
 from rlli_core.qoe.persona import people
+from rlli_core.records import Handoff
 
 pytestmark = pytest.mark.browser
 
@@ -97,6 +100,7 @@ def test_every_plan_walks_the_same_steps(page, embedded):
         assert [tuple(step) for step in got["server"]] == list(server_steps(embedded.scheduler, plan))
         for steps, walk in zip(counts, got["devices"]):
             assert [tuple(step) for step in walk] == list(device_steps(embedded.scheduler, plan, steps)), (plan, steps)
+        assert got["timestep"] == handoff_timestep(embedded.scheduler, plan), plan
 
 
 @pytest.mark.parametrize("step", [(999, 874), (640, 3), (124, -1)])
@@ -105,6 +109,90 @@ def test_ddim_step_is_the_same(page, embedded, settings, step):
     expected = ddim_step(embedded.scheduler, output, latent, *step)
     got = call(page, "schedule", "ddimStep", settings["schedule"], output.tolist(), {"floats": latent.tolist()}, list(step))
     np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("bits", [4, 6, 8, 16])
+def test_moments_are_the_same(page, bits):
+    for bep, (low, high) in product((0.0, 1e-4, 0.03, 0.3, 0.5), ((-4.0, 4.0), (-3.25, 5.5), (2.0, 2.0))):
+        got = call(page, "codec", "moments", {"low": low, "high": high, "codes": []}, bits, bep)
+        expected = moments(bits, bep, "uniform", low, high)
+        assert [got[name] for name in ("bias", "offset", "variance")] == pytest.approx(
+            [expected.bias, expected.offset, expected.variance], rel=1e-12
+        )
+
+
+def test_effective_timesteps_are_the_same(page, embedded, settings):
+    """Beside others, where the noise makes up exactly the step from one timestep to another."""
+    alphas = embedded.scheduler.alphas_cumprod.tolist()
+    cases = [*product((-1, 0, 1, 333, 500, 888, 999), (0.0, 1e-9, 1e-4, 0.03, 0.7, 40.0, 1e9))]
+    cases += [(t, alphas[t] / alphas[later] - 1) for t, later in product(range(0, 900, 50), (901, 950, 998))]
+    got = page.evaluate(
+        """async ([schedule, cases]) => {
+            const { effectiveTimestep } = await import("/engine/receiver.mjs");
+            return cases.map(([timestep, noise]) => effectiveTimestep(schedule, timestep, noise));
+        }""",
+        [settings["schedule"], cases],
+    )
+    assert got == [effective_timestep(embedded.scheduler, *case) for case in cases]
+
+
+RECEIVE = """async ([settings, cases]) => {
+  const { moments } = await import("/engine/codec.mjs");
+  const { planSteps } = await import("/engine/schedule.mjs");
+  const { receive, restartRange } = await import("/engine/receiver.mjs");
+  return JSON.stringify(cases.map(([shared, longest, steps, values, packet, bep, seed, receiver, restart]) => {
+    const { timestep, devices } = planSteps(1000, shared, [longest, steps]);
+    const damage = packet && moments(packet, 8, bep);
+    const handoff = { latent: Float32Array.from(values), timestep, seed, damage, steps: devices[1] };
+    const range = restartRange(settings.schedule, handoff, receiver);
+    try {
+      const { latent, walk } = receive(settings.schedule, handoff, steps, receiver, restart, settings.restart_stream);
+      return { range, walk, latent: Array.from(latent) };
+    } catch (error) {
+      return { range, name: error.name, said: error.message };
+    }
+  }));
+}"""
+
+
+def test_what_is_received_is_the_same(page, embedded, settings):
+    """Latent, walk and range of each receiver and restart, and what is refused."""
+    assert settings["restart_stream"] == RESTART_STREAM and settings["receivers"] == ["paper", "noise-aware"]
+    scheduler, asked, expected, refused = embedded.scheduler, [], [], 0
+    plans = ((0, 4, 4), (0, 3, 1), (2, 8, 3), (3, 5, 5), (1, 8, 0), (5, 0, 0))
+    starts = (None, 0, 2, 400, 800, 999, 1000, -1, 800.5)
+    for (shared, longest, steps), bep, seed, receiver, restart in product(
+        plans, (0.0, 0.03, 0.15, 0.5), (7, 2**32 + 3), settings["receivers"], starts
+    ):
+        plan = SplitPlan(shared, (longest, steps))
+        noise = torch.randn((1, 8, 2, 2), generator=torch.Generator().manual_seed(seed))
+        handoff = Handoff(noise, plan, handoff_timestep(scheduler, plan), "", seed)
+        packet = None
+        if shared:
+            handoff = Link().transmit(handoff, bep=bep, seed=seed)
+            packet = {"low": handoff.link.low, "high": handoff.link.high}
+
+        def noise_of(some):
+            return torch.randn((1, 8, 2, 2), generator=torch.Generator().manual_seed(some))
+
+        values = handoff.latent.flatten().tolist()
+        asked.append([shared, longest, steps, values, packet, bep, seed, receiver, restart])
+        try:
+            latent, walk = receive(scheduler, handoff, steps, receiver, restart, noise_of)
+            made = (latent.flatten().numpy(), [list(step) for step in walk])
+        except InvalidArgument:
+            made, refused = None, refused + 1
+        expected.append((list(restart_range(scheduler, handoff, receiver)), made))
+    for case, here, (limits, made) in zip(asked, json.loads(page.evaluate(RECEIVE, [settings, asked])), expected, strict=True):
+        assert here["range"] == limits, case
+        if made is None:
+            assert here["name"] == "EngineError", case
+            if (restart := case[-1]) != 800.5 and not limits[0] <= restart <= limits[1]:
+                assert f"must be a timestep from {limits[0]} to {limits[1]}" in here["said"], case
+        else:
+            np.testing.assert_allclose(here["latent"], made[0], atol=1e-5, err_msg=str(case))
+            assert here["walk"] == made[1], case
+    assert 100 < refused < len(asked) - 100
 
 
 def test_tokens_are_the_same(page, embedded, settings):

@@ -2,9 +2,10 @@
  * One prompt from the server's noise to the devices' images: the road of `rlli_core/round.py`, with its seeds. Runs in the
  * worker.
  */
-import { decode, encode, flipBits } from "./codec.mjs";
+import { decode, encode, flipBits, moments } from "./codec.mjs";
 import { EngineError } from "./engine.mjs";
 import { torchNormal } from "./random.mjs";
+import { receive, restartRange } from "./receiver.mjs";
 import { checkPlan, ddimStep, planSteps } from "./schedule.mjs";
 import { tokenize } from "./tokenizer.mjs";
 
@@ -30,11 +31,14 @@ export class Chain {
    *
    * @throws {EngineError} saying what is wrong and what is allowed
    */
-  check({ serverPrompt, devicePrompts, sharedSteps, deviceSteps, beps, seed }) {
-    const { schedule, tokens } = this.settings;
-    const counts = [devicePrompts, deviceSteps, beps].map((list) => (Array.isArray(list) ? list.length : 0));
+  check({ serverPrompt, devicePrompts, sharedSteps, deviceSteps, beps, seed, receiver, restarts }) {
+    const { schedule, tokens, receivers } = this.settings;
+    const counts = [devicePrompts, deviceSteps, beps, restarts].map((list) => (Array.isArray(list) ? list.length : 0));
     if (counts[0] === 0 || counts.some((count) => count !== counts[0])) {
-      throw new EngineError("devicePrompts, deviceSteps and beps must be lists with one entry for each device.");
+      throw new EngineError("devicePrompts, deviceSteps, beps and restarts must be lists with one entry for each device.");
+    }
+    if (!receivers.includes(receiver)) {
+      throw new EngineError(`The receiver ${receiver} is not known: it must be ${receivers.join(" or ")}.`);
     }
     if (!Number.isSafeInteger(seed) || seed < 0 || !Number.isSafeInteger(seed + counts[0])) {
       throw new EngineError(`The seed ${seed} is not possible: it must be a whole number of at least 0, below 2^53.`);
@@ -53,10 +57,11 @@ export class Chain {
    *
    * @param {object} request checked
    * @param {(step: object) => Promise<void>} onStep awaited after each step; what it throws ends the run
+   * @param {(ranges: number[][]) => Promise<void>} onSent likewise, once what the server sends is there
    */
-  async run({ serverPrompt, devicePrompts, sharedSteps, deviceSteps, beps, seed }, onStep) {
+  async run({ serverPrompt, devicePrompts, sharedSteps, deviceSteps, beps, seed, receiver, restarts }, onStep, onSent) {
     const started = performance.now();
-    const { schedule, latent_shape: shape, link } = this.settings;
+    const { schedule, latent_shape: shape, link, restart_stream: stream } = this.settings;
     const plan = planSteps(schedule.alphas_cumprod.length, sharedSteps, deviceSteps);
     const size = shape.reduce((a, b) => a * b);
     const steps = plan.server.length + plan.devices.flat().length;
@@ -69,6 +74,10 @@ export class Chain {
       return { latent, image: await this.#picture(latent, plan) };
     });
     const packet = sharedSteps > 0 ? encode(sent.latent) : null; // nothing shared, nothing sent
+    const handoffs = devicePrompts.map((_, k) => ({
+      timestep: plan.timestep, seed, steps: plan.devices[k], damage: packet && moments(packet, link.bits, beps[k]),
+    }));
+    await onSent(handoffs.map((handoff) => restartRange(schedule, handoff, receiver)));
     const devices = [];
     let offset = plan.server.length;
     for (const [k, prompt] of devicePrompts.entries()) {
@@ -79,8 +88,11 @@ export class Chain {
         const latent = decode({ ...packet, codes });
         return { latent, image: await this.#picture(latent, plan) };
       });
-      const made = await this.#keep(["image", ...shared, ...flips, prompt, plan.devices[k]], async () => {
-        const latent = await this.#walk(received.latent, prompt, plan.devices[k], told);
+      const handoff = { ...handoffs[k], latent: received.latent };
+      const { latent: start, walk } = receive(schedule, handoff, deviceSteps[k], receiver, restarts[k], stream);
+      const knowing = flips.length ? receiver : null; // without errors all receivers do the same
+      const made = await this.#keep(["image", ...shared, ...flips, prompt, walk, knowing, restarts[k]], async () => {
+        const latent = await this.#walk(start, prompt, walk, told);
         return { latent, image: await this.#decode(latent) };
       });
       devices.push({ ...made, received, flippedBits, payloadBits: packet ? link.bits * size : 0 });

@@ -32,6 +32,25 @@ export function decode({ low, high, codes }) {
 }
 
 /**
+ * @typedef {object} Moments what a channel makes of a value x: bias * x + offset, and noise of that variance
+ * @property {number} bias
+ * @property {number} offset
+ * @property {number} variance
+ *
+ * The moments of independent bit errors, `channel/damage.py` for natural binary and one probability for all bits.
+ *
+ * @param {Packet} packet
+ * @param {number} bits a value
+ * @param {number} bep bit error probability in [0, 0.5]
+ * @returns {Moments}
+ */
+export function moments({ low, high }, bits, bep) {
+  const bias = 1 - 2 * bep;
+  const step = (high - low) / (2 ** bits - 1);
+  return { bias, offset: ((1 - bias) * (low + high)) / 2, variance: ((bep * (1 - bep) * (4 ** bits - 1)) / 3) * step ** 2 };
+}
+
+/**
  * Flip each bit independently with probability `bep`; the same bits as Python flips.
  *
  * @param {Uint8Array} codes up to 65,536 bytes, which Python treats as one block

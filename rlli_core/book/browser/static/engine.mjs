@@ -121,13 +121,21 @@ export class Engine {
    * @param {number[]} request.deviceSteps t_k, 0 or more; at least 1 where nothing is shared
    * @param {number[]} request.beps bit error probabilities in [0, 0.5]
    * @param {number} request.seed of the noise, a whole number of 0 or more
+   * @param {string} [request.receiver] of all devices, "paper" or "noise-aware", as in Python's `device_denoise`
+   * @param {(number | null)[]} [request.restarts] the timestep at which each device starts, or null for where its receiver does
    * @param {(step: StepReport) => void} [request.onStep] called after every denoising step
+   * @param {(ranges: [number, number][]) => void} [request.onSent] called when the server's latent is there, with the lowest
+   *   and highest timestep at which each device may start
    * @param {AbortSignal} [request.signal] stops the run before its next step
    * @returns {Promise<Result>}
    * @throws {EngineError} a request that is not possible, with what is allowed; or the signal's reason
    */
-  run({ onStep = () => {}, signal, ...request }) {
-    return this.#ask("run", request, signal, ({ type, step }) => type === "step" && onStep(step));
+  run({ onStep = () => {}, onSent = () => {}, signal, receiver = "paper", restarts, ...request }) {
+    const asked = { ...request, receiver, restarts: restarts ?? request.devicePrompts?.map?.(() => null) };
+    return this.#ask("run", asked, signal, ({ type, step, ranges }) => {
+      if (type === "step") onStep(step);
+      if (type === "sent") onSent(ranges);
+    });
   }
 
   /**

@@ -40,7 +40,7 @@ export function spreadSteps(start, steps) {
  * @param {number} total timesteps of the schedule
  * @param {number} sharedSteps t0
  * @param {number[]} deviceSteps t_k, one a device
- * @returns {{server: Step[], devices: Step[][]}}
+ * @returns {{server: Step[], devices: Step[][], timestep: number}} with the timestep whose noise level the hand-off has
  */
 export function planSteps(total, sharedSteps, deviceSteps) {
   const grid = gridSteps(total, sharedSteps + Math.max(...deviceSteps));
@@ -52,8 +52,12 @@ export function planSteps(total, sharedSteps, deviceSteps) {
     const [start] = left[0];
     return spreadSteps(start, steps);
   });
-  return { server: grid.slice(0, sharedSteps), devices };
+  const timestep = sharedSteps === 0 ? grid[0][0] : left.length ? grid[sharedSteps - 1][1] : -1;
+  return { server: grid.slice(0, sharedSteps), devices, timestep };
 }
+
+/** Cumulative alpha of a timestep; below zero, of the clean end. */
+export const alphaAt = (schedule, t) => (t >= 0 ? schedule.alphas_cumprod[t] : schedule.final_alpha_cumprod);
 
 /**
  * Check a plan as Python's `SplitPlan` and schedule do.
@@ -83,8 +87,7 @@ export function checkPlan(total, sharedSteps, deviceSteps) {
  * @returns {Float32Array} z at t_prev
  */
 export function ddimStep(schedule, output, latent, [t, tPrev]) {
-  const alpha = schedule.alphas_cumprod[t];
-  const alphaPrev = tPrev >= 0 ? schedule.alphas_cumprod[tPrev] : schedule.final_alpha_cumprod;
+  const [alpha, alphaPrev] = [alphaAt(schedule, t), alphaAt(schedule, tPrev)];
   const [a, b] = [Math.sqrt(alpha), Math.sqrt(1 - alpha)];
   const [aPrev, bPrev] = [Math.sqrt(alphaPrev), Math.sqrt(1 - alphaPrev)];
   return latent.map((z, i) => {

@@ -3,7 +3,8 @@
  *
  * In:  {type: "load", base, runtime} once, then {type: "run" or "score", id, request} and {type: "cancel", id}.
  * Out: {type: "progress", loaded, total}, first for the model, then for the agent; {type: "ready", settings},
- *      {type: "step", id, step}, {type: "done", id, result}, {type: "failed", id?, message, unreadable}.
+ *      {type: "step", id, step}, {type: "sent", id, ranges}, {type: "done", id, result},
+ *      {type: "failed", id?, message, unreadable}.
  */
 import { Agent } from "./agent.mjs";
 import { Chain } from "./chain.mjs";
@@ -100,10 +101,11 @@ async function stopIfCancelled(id) {
 const answers = {
   run({ id, request }) {
     chain.check(request);
-    return chain.run(request, async (step) => {
-      postMessage({ type: "step", id, step });
+    const tell = async (message) => {
+      postMessage({ ...message, id });
       await stopIfCancelled(id);
-    });
+    };
+    return chain.run(request, (step) => tell({ type: "step", step }), (ranges) => tell({ type: "sent", ranges }));
   },
   async score({ request: { image, person, prompt } }) {
     return (await agent).score(image, person, prompt);
