@@ -2,6 +2,7 @@
 
 `python -m rlli_core.book.browser.atlas` makes `data/results/atlas` (some ten minutes on one core; goes on where it was broken off): a sheet
 of pictures for each group of prompts, prompt and t0, with a row for each plan and a column for each bit error probability,
+for the paper's receiver; for some groups also one for the noise-aware receiver and one for earlier starts without bit errors;
 and `atlas.json` with the scores of everybody in `data/personas.yaml` and with what the trained policy and the optimum choose.
 """
 
@@ -25,6 +26,7 @@ from ...allocation import Policy, Service, ServiceConfig, TableQoE, optimum
 from ...allocation.prompts import groups
 from ...allocation.states import States
 from ...channel import Link
+from ...diffusion.schedule import handoff_timestep
 from ...diffusion.split import SplitDiffusion
 from ...errors import ModelNotFound, told
 from ...files import DATA, WORK, check_writable, provenance, read_json, whole, write_json, write_text
@@ -38,6 +40,8 @@ GROUPS = (0, 9, 11)  # of allocation.table.groups(): the paper's bush, a beach, 
 SHARED_STEPS = (0, 1, 2, 3, 4, 6)
 DEVICE_STEPS = (2, 4, 6, 8)
 BEPS = (0.0, 0.01, 0.03, 0.06, 0.1, 0.15)
+RECEIVER_GROUPS = GROUPS[:1]  # that have sheets of more than the paper's receiver: all of them would double the atlas
+RESTARTS = (700, 800, 900)  # timesteps of the earlier starts
 GAINS_DB = (-6.0, 0.0, 3.0)  # of the channels of both users
 SEED = 0
 LEAST_BEP = 1e-5  # the panel shows the power of this where no errors are asked for
@@ -51,33 +55,70 @@ def plans(shared_steps: int) -> list[tuple[int, int]]:
     return [(longest, t) for longest in DEVICE_STEPS for t in DEVICE_STEPS if t <= longest]
 
 
-def beps(shared_steps: int) -> tuple[float, ...]:
-    """Bit error probabilities, one column of a sheet each; where nothing is sent there is one."""
+def beps(shared_steps: int, receiver: str = "paper") -> tuple[float, ...]:
+    """Bit error probabilities, one column of a sheet each; where nothing is sent there is one.
+
+    Without errors all receivers do the same, so that the noise-aware one's sheets begin with the first.
+    """
+    if receiver == "noise-aware":
+        return BEPS[1:] if shared_steps else ()
     return BEPS if shared_steps else BEPS[:1]
 
 
-def rounds(chain: SplitDiffusion, server: str, prompt: str, shared: int) -> list[Round]:
+def rounds(chain: SplitDiffusion, server: str, prompt: str, shared: int, receiver: str = "paper") -> list[Round]:
     """Rounds whose devices all want `prompt`, one for each length of the longest chain, with a device for each place of its rows.
 
     All devices get the same bit flips, so that along a row nothing differs but how many there are.
     """
     made = []
     for longest in DEVICE_STEPS if shared else DEVICE_STEPS[-1:]:
-        places = list(product([t for t in DEVICE_STEPS if t <= longest], beps(shared)))
+        places = list(product([t for t in DEVICE_STEPS if t <= longest], beps(shared, receiver)))
         many, plan = len(places), SplitPlan(shared, [t for t, _ in places])
         made.append(
             serve(
                 chain, [Link()] * many, None, server, [prompt] * many, (), plan, None, SEED, beps=[bep for _, bep in places],
-                flip_seeds=[SEED] * many, batch_size=len(beps(shared)),
+                flip_seeds=[SEED] * many, batch_size=len(beps(shared, receiver)), receiver=receiver,
             )
         )  # fmt: skip
     return made
 
 
-def pictures(made: Sequence[Round], shared: int) -> list[list]:
+def pictures(made: Sequence[Round], shared: int, receiver: str = "paper") -> list[list]:
     """The devices' pictures, a row for each of `plans` and a column for each of `beps`."""
-    images, columns = sum((one.images for one in made), ()), len(beps(shared))
+    images, columns = sum((one.images for one in made), ()), len(beps(shared, receiver))
     return [list(images[i : i + columns]) for i in range(0, len(images), columns)]
+
+
+def restarted(chain: SplitDiffusion, server: str, prompt: str, shared: int) -> list[list]:
+    """Pictures of devices that start earlier on an error-free hand-off, or late where nothing is shared.
+
+    Returns:
+        A row for each of `plans` and a column for each of `RESTARTS`; None where the hand-off has more noise than that.
+    """
+    rows: list[list] = []
+    for longest in DEVICE_STEPS if shared else DEVICE_STEPS[-1:]:
+        steps = [t for t in DEVICE_STEPS if t <= longest]
+        lowest = handoff_timestep(chain.scheduler, SplitPlan(shared, longest)) if shared else 0
+        places = [(t, restart) for t, restart in product(steps, RESTARTS) if restart >= lowest]
+        many, made = len(places), None
+        if places:
+            made = serve(
+                chain, [Link()] * many, None, server, [prompt] * many, (), SplitPlan(shared, [t for t, _ in places]), None, SEED,
+                beps=[0.0] * many, batch_size=len(RESTARTS), restarts=[restart for _, restart in places],
+            )  # fmt: skip
+        images = dict(zip(places, made.images if made else ()))
+        rows += [[images.get((t, restart)) for restart in RESTARTS] for t in steps]
+    return rows
+
+
+def effective(chain: SplitDiffusion, server: str) -> dict[int, list[list[int]]]:
+    """The timestep whose noise a received hand-off has: t0 to a row for each length of the longest chain, a column a BEP."""
+    found = {}
+    for shared in SHARED_STEPS[1:]:
+        sent = [chain.server_denoise(server, SplitPlan(shared, longest), SEED) for longest in DEVICE_STEPS]
+        got = [[Link().transmit(one, bep=bep, seed=SEED) for bep in BEPS] for one in sent]
+        found[shared] = [[chain.restart_range(one, "noise-aware")[0] for one in row] for row in got]
+    return found
 
 
 def stages(chain: SplitDiffusion, made: Sequence[Round]) -> list[list]:
@@ -87,10 +128,13 @@ def stages(chain: SplitDiffusion, made: Sequence[Round]) -> list[list]:
 
 
 def opinions(agent: PersonaAgent, rows: Sequence[Sequence], prompt: str) -> np.ndarray:
-    """Everybody's scores of the pictures, (rows, columns, people)."""
+    """Everybody's scores of the pictures in thousandths, (rows, columns, people); -1 where there is no picture."""
     who, images = [Persona.named(name) for name in people()], [image for row in rows for image in row]
-    values = [score.value for score in agent.scores([i for i in images for _ in who], who * len(images), prompt)]
-    return np.reshape(values, (len(rows), -1, len(who)))
+    there = [i for i, image in enumerate(images) if image is not None]
+    found = np.full((len(images), len(who)), -1)
+    values = [score.value for score in agent.scores([images[i] for i in there for _ in who], who * len(there), prompt)]
+    found[there] = (1000 * np.reshape(values, (-1, len(who)))).round()
+    return found.reshape(len(rows), -1, len(who))
 
 
 def bep_by_power(link: Link) -> list[list[float]]:
@@ -182,7 +226,8 @@ def write_sheet(rows: list, path: Path) -> None:
     sheet = Image.new("RGB", (SIDE * max(map(len, rows)), SIDE * len(rows)))
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
-            sheet.paste(image, (SIDE * j, SIDE * i))
+            if image is not None:
+                sheet.paste(image, (SIDE * j, SIDE * i))
     with whole(path) as place:
         sheet.save(place, "webp", quality=QUALITY, method=6)
 
@@ -191,28 +236,54 @@ def gather(folder: Path) -> None:
     """Fill `folder` with the sheets and a file of scores each; what is there is kept, so a broken-off run goes on."""
     folder.mkdir(parents=True, exist_ok=True)
     chain, agent, made_of = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded"), groups()
+
+    def keep(name: str, rows: list[list], prompt: str) -> None:
+        write_sheet(rows, folder / f"{name}.webp")
+        write_json(folder / f"{name}.json", {"scores": opinions(agent, rows, prompt).tolist()})
+
     for number, shared in tqdm(list(product(GROUPS, SHARED_STEPS)), desc="atlas", unit="sheets"):
         group = made_of[number]
         for place, prompt in enumerate(group):
-            if not (marks := folder / f"{number}-{place}-{shared}.json").exists():
+            if not (folder / f"{number}-{place}-{shared}.json").exists():
                 made = rounds(chain, group[0], prompt, shared)
                 rows = pictures(made, shared)
                 if shared and place == 0:  # whatever the devices want, they are sent the same
                     write_sheet(stages(chain, made), folder / f"{number}-sent-{shared}.webp")
-                write_sheet(rows, folder / f"{number}-{place}-{shared}.webp")
-                values = opinions(agent, rows, prompt)
-                write_json(marks, {"scores": (1000 * values).round().astype(int).tolist()})
+                keep(f"{number}-{place}-{shared}", rows, prompt)
+    for number, shared in tqdm(list(product(RECEIVER_GROUPS, SHARED_STEPS)), desc="receivers", unit="sheets"):
+        group = made_of[number]
+        for place, prompt in enumerate(group):
+            name = f"{number}-{place}-{shared}"
+            if shared and not (folder / f"{name}-noise_aware.json").exists():
+                made = rounds(chain, group[0], prompt, shared, "noise-aware")
+                keep(f"{name}-noise_aware", pictures(made, shared, "noise-aware"), prompt)
+            if not (folder / f"{name}-restart.json").exists():
+                keep(f"{name}-restart", restarted(chain, group[0], prompt, shared), prompt)
+    for number in RECEIVER_GROUPS:
+        write_json(folder / f"{number}-effective.json", effective(chain, made_of[number][0]))
 
 
 def assemble(folder: Path, output: Path = ATLAS) -> None:
     """Put the sheets and one index beside each other."""
     made_of, found = groups(), []
+
+    def kept(name: str, *fields: str) -> dict:
+        return read_json(folder / f"{name}.json", *fields, remedy="delete it and gather again")
+
     for number in GROUPS:
-        names = [f"{place}-{shared}" for place, shared in product(range(len(made_of[number])), SHARED_STEPS)]
-        again = "delete it and gather again"
-        scores = {name: read_json(folder / f"{number}-{name}.json", "scores", remedy=again)["scores"] for name in names}
-        found.append({"number": number, "prompts": made_of[number], "scores": scores} | choices(made_of[number]))
+        places = list(product(range(len(made_of[number])), SHARED_STEPS))
+        parts = {"scores": {f"{place}-{shared}": kept(f"{number}-{place}-{shared}", "scores")["scores"] for place, shared in places}}
+        if number in RECEIVER_GROUPS:
+            parts["effective"] = kept(f"{number}-effective")
+            for kind in ("noise_aware", "restart"):
+                parts[kind] = {
+                    f"{place}-{shared}": kept(f"{number}-{place}-{shared}-{kind}", "scores")["scores"]
+                    for place, shared in places
+                    if shared or kind == "restart"
+                }
+        found.append({"number": number, "prompts": made_of[number]} | parts | choices(made_of[number]))
     about = {"shared_steps": SHARED_STEPS, "device_steps": DEVICE_STEPS, "beps": BEPS, "gains_db": GAINS_DB, "seed": SEED}
+    about |= {"restarts": RESTARTS}
     about |= {"side": SIDE, "people": list(people()), "plans": {shared: plans(shared) for shared in SHARED_STEPS}}
     about["bep_by_power"] = bep_by_power(ServiceConfig().link)
     for sheet in folder.glob("[!.]*.webp"):

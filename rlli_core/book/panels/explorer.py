@@ -14,21 +14,25 @@ from ...allocation import Policy, Service, ServiceConfig, TableQoE, optimum
 from ...allocation.prompts import groups
 from ...channel import Link, encode
 from ...diffusion.split import SplitDiffusion
-from ...errors import InvalidArgument, check_integer
+from ...errors import InvalidArgument, check_choice, check_integer
 from ...qoe.agent import PersonaAgent
 from ...qoe.persona import Persona, people
-from ...records import Handoff, SplitPlan
+from ...records import RECEIVERS, Handoff, SplitPlan
 from ...round import Stage, serve
 from ..browser import atlas
 from .messages import Choice, Config, Picture, State, User
 from .widget import STYLE, Answering, module
 
 BEPS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3)
-START = {"group": 0, "wants": (0, 1), "shared_steps": 3, "device_steps": (4, 8), "beps": (0.03, 0.03)}
+RESTARTS = (*range(25, 1000, 25), 999)
+START = {
+    "group": 0, "wants": (0, 1), "shared_steps": 3, "device_steps": (4, 8), "beps": (0.03, 0.03), "receiver": "paper",
+    "restarts": (None, None),
+}  # fmt: skip
 
 
 class Explorer(Answering):
-    """Sliders for prompts, steps, bit errors, people and seed over the pictures of each stage and their scores.
+    """Controls for prompts, steps, bit errors, receiver, starts, people and seed over the pictures of each stage and their scores.
 
     A newer request drops an older one between two denoising steps, and pictures are shown as they come.
 
@@ -37,7 +41,7 @@ class Explorer(Answering):
         link: to both devices.
         policy: for two users, beside the optimum; by default the one that ships.
         start: where the controls stand at first, a part of `START`: number of the group, and of each device's prompt in it; t0;
-            and for each device t_k and bit error probability.
+            the receiver; and for each device t_k, bit error probability, and None or the timestep at which it starts.
 
     Raises:
         InvalidArgument: `start` names something else, or a group or prompt that there is not.
@@ -69,7 +73,7 @@ class Explorer(Answering):
             torch.zeros(self.chain.denoiser.latent_shape), bits=self.link.bits, number_format=self.link.number_format
         )
         config = Config(
-            groups=tuple(made_of), people=tuple(people()), beps=BEPS, gains_db=atlas.GAINS_DB,
+            groups=tuple(made_of), people=tuple(people()), beps=BEPS, gains_db=atlas.GAINS_DB, restarts=RESTARTS, receivers=RECEIVERS,
             max_shared_steps=c.max_shared_steps, max_device_steps=c.max_device_steps, start=_start(made_of, **START | (start or {})),
             server_step_energy=float(np.min(c.server_step_energy)), power_weight=c.power_weight, server_budget=c.server_budget,
             airtime_s=blank.payload_bits / self.link.bit_rate_bps, bep_by_power=atlas.bep_by_power(self.link),
@@ -90,31 +94,34 @@ class Explorer(Answering):
             self._check(number)
             self.send({"id": number, "kind": "progress", "value": done / total})
 
-        def show(stage: str, device: int | None, image: Image.Image | None, scores: dict[str, float]) -> None:
+        def show(picture: Picture, image: Image.Image | None) -> None:
             self._check(number)
             buffer = io.BytesIO()
             if image is not None:
                 image.save(buffer, "png")
-            told = Picture(stage, device, scores).told()
+            told = picture.told()
             self.send({"id": number, "kind": "picture"} | told, [buffer.getvalue()] if image is not None else [])
 
         def on_stage(stage: Stage) -> None:
-            made, device, scores, picture = stage.result, stage.device, {}, None
+            made, device, scores, image, lowest = stage.result, stage.device, {}, None, None
             if isinstance(made, Handoff):
-                picture = self.chain.decode(made.latent)[0]
+                image = self.chain.decode(made.latent)[0]
             elif isinstance(made, Image.Image) and device is not None:
-                picture, user = made, state.users[device]
+                image, user = made, state.users[device]
                 scores = self._scores(made, [user.person], user.prompt)
-            show(stage.name, device, picture, scores)
+            if stage.name == "received":  # bare noise, where nothing was sent, may be taken as a latent of any timestep
+                lowest = self.chain.restart_range(made, state.receiver)[0] if isinstance(made, Handoff) else 0
+            show(Picture(stage.name, device, lowest, scores), image)
 
         self.chain.on_step = on_step
         try:
             made = serve(
                 self.chain, [self.link] * len(state.users), None, state.server_prompt, [user.prompt for user in state.users], (),
                 plan, None, state.seed, beps=[user.bep for user in state.users], on_stage=on_stage,
+                receiver=state.receiver, restarts=[user.restart for user in state.users],
             )  # fmt: skip
             for k, image in enumerate(made.images):  # who judges came first
-                show("image", k, image, self._scores(image, list(people()), state.users[k].prompt))
+                show(Picture("image", k, None, self._scores(image, list(people()), state.users[k].prompt)), image)
         finally:
             self.chain.on_step = before
         flips = [f"{got.link.flipped_bits} of {got.link.payload_bits}" for got in made.received if got and got.link]
@@ -151,9 +158,12 @@ def _start(
     shared_steps: int,
     device_steps: Sequence[int],
     beps: Sequence[float],
+    receiver: str,
+    restarts: Sequence[int | None],
 ) -> State:
     """The state in which the panel begins: the first people of all judge, at a channel gain of 0 dB."""
     prompts = groups[check_integer("start['group']", group, 0, len(groups) - 1)]
     wanted = [prompts[check_integer("start['wants']", i, 0, len(prompts) - 1)] for i in wants]
-    users = tuple(User(*user) for user in zip(wanted, device_steps, beps, people()))
-    return State(group, prompts[0], shared_steps, 0.0, atlas.SEED, users)
+    users = tuple(User(*user) for user in zip(wanted, device_steps, beps, restarts, people()))
+    receiver = check_choice("start['receiver']", receiver, RECEIVERS)
+    return State(group, prompts[0], shared_steps, 0.0, atlas.SEED, receiver, users)

@@ -58,12 +58,15 @@ class User(Message):
         prompt: what the user wants.
         device_steps: t_k.
         bep: bit error probability on the way to the device, in [0, 0.5].
+        restart: timestep at which the device starts; None where the receiver leaves it, or for a device that is alone where
+            its grid begins.
         person: who judges, a name of `data/personas.yaml`.
     """
 
     prompt: str
     device_steps: int
     bep: float
+    restart: int | None
     person: str
 
 
@@ -77,6 +80,7 @@ class State(Message):
         shared_steps: t0.
         gain_db: gain of the channels to all devices, in dB; sets what power a bit error probability takes.
         seed: of the initial noise; device k's bit flips take seed + k.
+        receiver: of all devices, one of `records.RECEIVERS`.
         users: one a device.
     """
 
@@ -85,6 +89,7 @@ class State(Message):
     shared_steps: int
     gain_db: float
     seed: int
+    receiver: str
     users: tuple[User, ...]
 
     def __post_init__(self) -> None:
@@ -98,11 +103,13 @@ class Picture(Message):
     Attributes:
         stage: "sent", "received" or "image", as in `round.Stage`.
         device: counted from 0; None for the server's.
+        lowest: the lowest timestep from which the device may start on what it received; None for the other stages.
         scores: name of a person to the score, as far as they are known; none but for an image.
     """
 
     stage: str
     device: int | None
+    lowest: int | None
     scores: dict[str, float]
 
 
@@ -130,7 +137,8 @@ class Config(Message):
     Attributes:
         groups: prompts that may come together, the server's first.
         people: names of all who can judge.
-        beps, gains_db: places of the sliders.
+        beps, gains_db, restarts: places of the sliders.
+        receivers: the paper's first.
         max_shared_steps, max_device_steps: their ends.
         start: where they stand at first.
         server_step_energy, power_weight, server_budget: delta_0, beta and E_T of the service, constraint (24).
@@ -142,6 +150,8 @@ class Config(Message):
     people: tuple[str, ...]
     beps: tuple[float, ...]
     gains_db: tuple[float, ...]
+    restarts: tuple[int, ...]
+    receivers: tuple[str, ...]
     max_shared_steps: int
     max_device_steps: int
     start: State

@@ -21,10 +21,15 @@ TIGER, DOG = "a tiger in front of a bush", "a dog in front of a bush"
 
 def state(**changes):
     users = [
-        {"prompt": TIGER, "deviceSteps": 2, "bep": 0.03, "person": "GA1"},
-        {"prompt": DOG, "deviceSteps": 3, "bep": 0.1, "person": "GA2"},
+        {"prompt": TIGER, "deviceSteps": 2, "bep": 0.03, "restart": None, "person": "GA1"},
+        {"prompt": DOG, "deviceSteps": 3, "bep": 0.1, "restart": None, "person": "GA2"},
     ]
-    return {"group": 0, "serverPrompt": TIGER, "sharedSteps": 2, "gainDb": 0.0, "seed": 4, "users": users} | changes
+    told = {"group": 0, "serverPrompt": TIGER, "sharedSteps": 2, "gainDb": 0.0, "seed": 4, "receiver": "paper", "users": users}
+    return told | changes
+
+
+def starting(*restarts):
+    return [user | {"restart": restart} for user, restart in zip(state()["users"], restarts)]
 
 
 def place(content):
@@ -82,6 +87,39 @@ def test_it_makes_what_a_round_makes(explorer, heard):
     assert steps == pytest.approx([(i + 1) / 7 for i in range(7)])
 
 
+@pytest.mark.parametrize(
+    ("receiver", "shared", "restarts"),
+    [("noise-aware", 2, (None, None)), ("noise-aware", 2, (None, 900)), ("paper", 2, (850, None)), ("paper", 0, (700, None))],
+)
+def test_receiver_and_starts_are_those_of_a_round(explorer, heard, receiver, shared, restarts):
+    wait, _ = heard
+    explorer.ask({"kind": "run", "id": 5, "state": state(receiver=receiver, sharedSteps=shared, users=starting(*restarts))})
+    pictures = {place(content): (content, buffers) for content, buffers in wait(5) if content["kind"] == "picture"}
+    plan, links = SplitPlan(shared, (2, 3)), [Link(), Link()]
+
+    def made(receiver="paper", restarts=None):
+        return serve(explorer.chain, links, None, TIGER, [TIGER, DOG], (), plan, None, 4, beps=[0.03, 0.1], receiver=receiver,
+                     restarts=restarts)  # fmt: skip
+
+    ours, papers = made(receiver, restarts), made()
+    for k in (0, 1):
+        image = Image.open(io.BytesIO(pictures[f"image-{k}"][1][0])).tobytes()
+        assert image == ours.images[k].tobytes()
+        assert (image != papers.images[k].tobytes()) == (receiver == "noise-aware" or restarts[k] is not None)
+        lowest = explorer.chain.restart_range(ours.received[k], receiver)[0] if shared else 0
+        assert pictures[f"received-{k}"][0]["lowest"] == lowest
+        assert pictures[f"image-{k}"][0]["lowest"] is None
+    assert pictures["sent"][0]["lowest"] is None
+
+
+def test_a_start_below_the_lowest_is_refused_after_that_is_told(explorer, heard):
+    wait, _ = heard
+    explorer.ask({"kind": "run", "id": 6, "state": state(receiver="noise-aware", users=starting(100, None))})
+    *_, (received, _), (error, _) = wait(6)
+    assert place(received) == "received-0" and received["lowest"] > 600
+    assert "restart=100" in error["value"] and f"{received['lowest']}" in error["value"]
+
+
 def test_a_newer_request_drops_the_older_ones(explorer, heard):
     wait, sent = heard
     for number in range(10, 16):
@@ -118,7 +156,12 @@ def test_what_cannot_be_is_told_and_the_next_request_works(explorer, heard):
 
 def test_a_users_link_sets_powers_and_time_on_air(embedded, agent):
     link = Link(modulation="noncoherent_bfsk", gain_db=-4.0, number_format="float16", bit_rate_bps=1e6)
-    explorer = Explorer(embedded, agent, link, start={"group": 1, "wants": [1, 0], "beps": [0.0, 0.1]})
+    explorer = Explorer(
+        embedded,
+        agent,
+        link,
+        start={"group": 1, "wants": [1, 0], "beps": [0.0, 0.1], "receiver": "noise-aware", "restarts": [None, 850]},
+    )
     power, bep = np.transpose(explorer.config["bepByPower"])
     for asked in (1e-5, 0.001, 0.0317, 0.3):
         taken = np.interp(-np.log(asked), -np.log(bep), power)
@@ -128,12 +171,19 @@ def test_a_users_link_sets_powers_and_time_on_air(embedded, agent):
     begun, (first, second) = State.of(explorer.config["start"]), explorer.config["groups"][1][:2]
     assert (begun.server_prompt, begun.users[0].prompt, begun.users[1].prompt) == (first, second, first)
     assert [user.bep for user in begun.users] == [0.0, 0.1] and begun.shared_steps == 3
+    assert begun.receiver == "noise-aware" and [user.restart for user in begun.users] == [None, 850]
     found = explorer.choice("optimum", replace(begun, gain_db=-6.0, users=(begun.users[1], begun.users[0])))
     assert found.beps == pytest.approx([float(link.bep(p, gain=10**-0.6)) for p in found.powers_w])
 
 
 @pytest.mark.parametrize(
-    ("start", "match"), [({"shared": 2}, "start='shared'"), ({"group": 3}, "group"), ({"wants": [0, 9]}, "wants")]
+    ("start", "match"),
+    [
+        ({"shared": 2}, "start='shared'"),
+        ({"group": 3}, "group"),
+        ({"wants": [0, 9]}, "wants"),
+        ({"receiver": "modern"}, r"start\['receiver'\]='modern'.*paper.*noise-aware"),
+    ],
 )
 def test_a_start_that_cannot_be_is_refused(embedded, agent, start, match):
     with pytest.raises(InvalidArgument, match=match):

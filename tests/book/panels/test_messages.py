@@ -9,7 +9,7 @@ from rlli_core.book.panels.messages import Choice, Message, Picture, State, User
 from rlli_core.book.panels.widget import STATIC
 from rlli_core.errors import InvalidArgument
 
-STATE = {"group": 0, "serverPrompt": "a", "sharedSteps": 2, "gainDb": 0.0, "seed": 4, "users": []}
+STATE = {"group": 0, "serverPrompt": "a", "sharedSteps": 2, "gainDb": 0.0, "seed": 4, "receiver": "paper", "users": []}
 
 
 def declared():
@@ -25,11 +25,11 @@ def test_both_languages_declare_the_same_fields():
 
 
 def test_a_record_comes_back_as_it_was_sent():
-    state = State(1, "a", 3, -6.0, 7, (User("a", 4, 0.03, "GA1"), User("b", 8, 0.0, "GA2")))
+    state = State(1, "a", 3, -6.0, 7, "noise-aware", (User("a", 4, 0.03, 800, "GA1"), User("b", 8, 0.0, None, "GA2")))
     told = state.told()
-    assert told["users"][1] == {"prompt": "b", "deviceSteps": 8, "bep": 0.0, "person": "GA2"}
+    assert told["users"][1] == {"prompt": "b", "deviceSteps": 8, "bep": 0.0, "restart": None, "person": "GA2"}
     assert State.of(told) == state
-    assert Picture("sent", None, {}).told() == {"stage": "sent", "device": None, "scores": {}}
+    assert Picture("sent", None, None, {}).told() == {"stage": "sent", "device": None, "lowest": None, "scores": {}}
     assert Choice(1, (2, 3), (4.0, 5.0), (0.1, 0.2)).told()["powersW"] == [4.0, 5.0]
 
 

@@ -7,9 +7,15 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** A labelled slider over `values`; `show` turns a value into the text beside it. */
+/** A labelled slider over `values`, one of which may be null; `show` turns a value into the text beside it. */
 export function slider(text, values, show, changed) {
   const input = make("input", { type: "range", min: 0, max: values.length - 1, step: 1 });
+  const distance = (a, b) => (a === b ? 0 : a === null || b === null ? Infinity : Math.abs(a - b));
+  const set = (value) => {
+    const far = values.map((v) => distance(v, value));
+    input.value = far.indexOf(Math.min(...far));
+    tell();
+  };
   const beside = make("output");
   const tell = () => {
     beside.textContent = show(values[input.value]);
@@ -19,13 +25,28 @@ export function slider(text, values, show, changed) {
   return {
     element: make("label", {}, make("span", { textContent: text }), input, beside),
     get: () => values[input.value],
-    set: (value) => {
-      const near = values.map((v) => Math.abs(v - value));
-      input.value = near.indexOf(Math.min(...near));
-      tell();
-    },
+    set,
     tell,
+    /** Give it other values; its own becomes the nearest of them. */
+    offer: (others) => {
+      const value = values[input.value];
+      values = others;
+      input.max = values.length - 1;
+      set(value);
+    },
   };
+}
+
+/** A labelled switch between two values; `show` turns a value into the text beside it. */
+export function toggle(text, [off, on], show, changed) {
+  const input = make("input", { type: "checkbox" });
+  const beside = make("output");
+  const get = () => (input.checked ? on : off);
+  const tell = () => (beside.textContent = show(get()));
+  input.setAttribute("role", "switch");
+  input.addEventListener("input", () => (tell(), changed()));
+  return { element: make("label", { className: "toggle" }, make("span", { textContent: text }), input, beside),
+    get, set: (value) => ((input.checked = value === on), tell()) };
 }
 
 /** A labelled text field that suggests `options`, or a choice among them if `closed`. */

@@ -1,6 +1,6 @@
 // The explorer's panel. One module for JupyterLab, where a kernel answers, and for the built page, where precomputed
 // pictures answer and, on a button, the model itself in the reader's browser.
-import { field, make, onPage, slider } from "./common.mjs";
+import { field, make, onPage, slider, toggle } from "./common.mjs";
 import { kernelSource, pageSource, powerFor } from "./sources.mjs";
 
 const placeOf = (stage, device) => (device === null ? stage : `${stage}-${device}`);
@@ -12,17 +12,27 @@ function render({ model, el }) {
   const percent = (value) => `${(100 * value).toFixed(value && value < 0.1 ? 1 : 0)} %`;
   const counts = (low, high) => Array.from({ length: high - low + 1 }, (_, i) => low + i);
   let latest = null, chosen = null; // the request under way; powers of a choice, until a control moves
+  let lowest = config.start.users.map(() => null); // timesteps at which the devices may start, as far as they are known
   const moved = () => ((chosen = null), refresh());
+  const startText = (k) => (t) => {
+    const known = lowest[k] === null ? "" : ` (${lowest[k]})`;
+    if (!sharedSteps.get()) return t === null ? "at full noise, nothing is shared" : `late, bare noise taken as that of timestep ${t}`;
+    if (t !== null) return `earlier, fresh noise up to timestep ${t}${known && `; lowest${known}`}`;
+    return receiver.get() !== config.receivers[0] && users[k].bep.get() ? `where the bit errors’ noise puts it${known}` : `where the server stopped${known}`;
+  };
 
   const group = field("prompts", config.groups.map((g) => g.join(" · ")), (text) => choose(text), true);
   const serverPrompt = field("server draws", [], moved);
   const sharedSteps = slider("shared steps t₀", counts(0, config.maxSharedSteps), String, moved);
   const gainDb = slider("channel gain (sets the power)", config.gainsDb, (g) => `${g} dB`, moved);
   const seed = slider("seed", counts(0, 99), String, moved);
+  const receiver = toggle("noise-aware devices", config.receivers,
+    (name) => (name === config.receivers[0] ? "off: they take what arrives as clean" : "on: they allow for the noise of bit errors"), moved);
   const users = [0, 1].map((k) => ({
     prompt: field("wants", [], moved),
     deviceSteps: slider(`own steps t${"₁₂"[k]}`, counts(1, config.maxDeviceSteps), String, moved),
     bep: slider("bit errors", config.beps, percent, moved),
+    restart: slider("start", [null, ...config.restarts], startText(k), moved),
     person: field("judged as", config.people, moved, true),
   }));
   const pictures = Object.fromEntries(PLACES.map((place) => {
@@ -39,11 +49,11 @@ function render({ model, el }) {
     run: make("button", { type: "button", textContent: "Run the model here" }),
   };
   const box = make("div", { className: "rlli" },
-    make("fieldset", {}, make("legend", { textContent: "Edge server" }), group.element, serverPrompt.element,
-      sharedSteps.element, gainDb.element, seed.element),
+    make("fieldset", {}, make("legend", { textContent: "Edge server" }), make("div", { className: "server" },
+      group.element, serverPrompt.element, sharedSteps.element, gainDb.element, seed.element, receiver.element)),
     make("div", { className: "users" }, ...users.map((user, k) =>
       make("fieldset", {}, make("legend", { textContent: `Device ${k + 1}` }), user.prompt.element, user.deviceSteps.element,
-        user.bep.element, user.person.element))),
+        user.bep.element, user.restart.element, user.person.element))),
     make("div", { className: "buttons" }, ...Object.values(buttons)),
     bar,
     make("div", { className: "pictures" }, ...PLACES.map((p) => make("figure", {}, pictures[p].canvas, pictures[p].caption))),
@@ -51,7 +61,8 @@ function render({ model, el }) {
 
   const get = (controls) => Object.fromEntries(Object.entries(controls).map(([name, control]) => [name, control.get()]));
   const set = (controls, values) => Object.entries(controls).forEach(([name, control]) => control.set(values[name]));
-  const server = { serverPrompt, sharedSteps, gainDb, seed }; // as in State
+  const server = { serverPrompt, sharedSteps, gainDb, seed, receiver }; // as in State
+  users.forEach((user) => user.restart.element.classList.add("start"));
   /** @returns {State} */
   const read = () => ({
     group: config.groups.findIndex((g) => g.join(" · ") === group.get()), ...get(server), users: users.map(get),
@@ -88,8 +99,19 @@ function render({ model, el }) {
       `. A device spends 1 to 2 mWh a step. On air: ${(1e3 * config.airtimeS).toFixed(2)} ms.`];
   }
 
+  /** Offer a device the starts that there are, from the lowest on; null for all. One that is not there gives way to the nearest. */
+  function allow(k, least, restarts) {
+    const { restart } = users[k], before = restart.get();
+    lowest[k] = least;
+    restart.offer([null, ...(restarts ?? config.restarts).filter((t) => t >= least)]);
+    restart.element.querySelector("input").disabled = Boolean(restarts) && restarts.length === 0;
+    if (restart.get() !== before) refresh();
+  }
+
   async function refresh() {
     if (latest) latest.abort();
+    lowest = lowest.map(() => null);
+    users.forEach((user) => user.restart.tell());
     const mine = (latest = new AbortController());
     const state = read();
     note.replaceChildren(...energy(state));
@@ -105,6 +127,7 @@ function render({ model, el }) {
         signal: mine.signal,
         progress: (part) => mine.signal.aborted || (bar.value = part),
         draw: (...what) => mine.signal.aborted || draw(...what),
+        allow: (...what) => mine.signal.aborted || allow(...what),
       });
       if (!mine.signal.aborted) note.replaceChildren(...energy(state), " ", ...said);
     } catch (error) {

@@ -1,6 +1,7 @@
 // Who answers the panel: a kernel, precomputed pictures, or the model in this browser. All have
-//   run(state, { signal, progress, draw }) -> what to say; calls draw(stage, device, picture, caption) as pictures come. What is said and
-//     captions are lists of texts and elements, never HTML: names and prompts come from files and readers
+//   run(state, { signal, progress, draw, allow }) -> what to say; calls draw(stage, device, picture, caption) as pictures come, and before
+//     a device starts allow(device, lowest, restarts): the lowest timestep at which it may, and those that there are (null: all). What is
+//     said and captions are lists of texts and elements, never HTML: names and prompts come from files and readers
 //   choice(who, state) -> Choice of "policy" or "optimum"
 //   start(tell), only where there is more to be had: bring the model into the browser
 
@@ -13,6 +14,7 @@ import { asker, assets, load, make } from "./common.mjs";
  * @property {string} prompt
  * @property {number} deviceSteps
  * @property {number} bep
+ * @property {number | null} restart
  * @property {string} person
  *
  * @typedef {object} State
@@ -21,11 +23,13 @@ import { asker, assets, load, make } from "./common.mjs";
  * @property {number} sharedSteps
  * @property {number} gainDb
  * @property {number} seed
+ * @property {string} receiver
  * @property {User[]} users
  *
  * @typedef {object} Picture
  * @property {"sent" | "received" | "image"} stage
  * @property {number | null} device
+ * @property {number | null} lowest
  * @property {Object<string, number>} scores
  *
  * @typedef {object} Choice
@@ -39,6 +43,8 @@ import { asker, assets, load, make } from "./common.mjs";
  * @property {string[]} people
  * @property {number[]} beps
  * @property {number[]} gainsDb
+ * @property {number[]} restarts
+ * @property {string[]} receivers
  * @property {number} maxSharedSteps
  * @property {number} maxDeviceSteps
  * @property {State} start
@@ -92,9 +98,10 @@ export function kernelSource(model) {
 
   return {
     choice: (who, state) => ask({ kind: "choice", who, state }),
-    async run(state, { signal, progress, draw }) {
+    async run(state, { signal, progress, draw, allow }) {
       let drawn = Promise.resolve(); // decoding takes a moment, in which no picture must overtake another
       const said = await ask({ kind: "run", state }, signal, (answer, buffers) => {
+        if (answer.stage === "received") allow(answer.device, answer.lowest, null); // before a start below it is refused
         drawn = drawn.then(() => (answer.kind === "progress" ? progress(answer.value) : show(answer, buffers, state, draw)));
       });
       await drawn;
@@ -115,36 +122,49 @@ export function pageSource(config) {
   };
   const nearest = (values, value) => values.reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a));
 
-  /** Where in the atlas the state is, or nearest to it. */
+  /**
+   * Where in the atlas the state is, or nearest to it. A device is in one of three kinds of sheets: "restart" has earlier
+   * starts, without bit errors; "noise_aware" that receiver, with some; "paper" all else, and where the others are not there.
+   */
   function locate(state, all) {
     const group = all.groups[state.group];
     const sharedSteps = nearest(all.shared_steps, state.sharedSteps);
     const own = state.users.map((u) => nearest(all.device_steps, u.deviceSteps));
     const longest = Math.max(...own);
     const beps = all.beps.slice(0, sharedSteps ? undefined : 1);
-    return { group, sharedSteps, longest, users: state.users.map((u, k) => ({
-      deviceSteps: own[k],
-      prompt: group.prompts.indexOf(u.prompt),
-      column: beps.indexOf(nearest(beps, u.bep)),
-      row: all.plans[sharedSteps].findIndex(([m, t]) => t === own[k] && (sharedSteps === 0 || m === longest)),
-    })) };
+    return { group, sharedSteps, longest, users: state.users.map((u, k) => {
+      const [asked, noiseAware] = [beps.indexOf(nearest(beps, u.bep)), state.receiver === "noise-aware"];
+      const lowest = sharedSteps ? group.effective?.[sharedSteps][all.device_steps.indexOf(longest)][noiseAware ? asked : 0] : 0;
+      const starts = group.restart ? all.restarts.filter((t) => t >= lowest) : [];
+      const restart = u.restart !== null && starts.length ? nearest(starts, u.restart) : null;
+      const received = restart === null ? asked : 0; // column of the picture of what is received
+      const kind = restart !== null ? "restart" : noiseAware && received && group.noise_aware ? "noise_aware" : "paper";
+      return {
+        deviceSteps: own[k], lowest, starts, restart, received, kind, prompt: group.prompts.indexOf(u.prompt),
+        column: { restart: all.restarts.indexOf(restart), noise_aware: received - 1, paper: received }[kind],
+        row: all.plans[sharedSteps].findIndex(([m, t]) => t === own[k] && (sharedSteps === 0 || m === longest)),
+        receiver: noiseAware && received ? (kind === "paper" ? "as the paper receives" : "noise-aware") : "",
+      };
+    }) };
   }
 
   const known = (state, at) => state.serverPrompt === at.group.prompts[0] && at.users.every((u) => u.prompt >= 0);
-  const scoresOf = (all, at, { prompt, row, column }) =>
-    at.group.scores[`${prompt}-${at.sharedSteps}`][row][column].map((score, i) => [all.people[i], score / 1000]);
+  const scoresOf = (all, at, { kind, prompt, row, column }) =>
+    at.group[kind === "paper" ? "scores" : kind][`${prompt}-${at.sharedSteps}`][row][column].map((score, i) => [all.people[i], score / 1000]);
 
-  async function fromAtlas(state, { signal, progress, draw }, all) {
+  async function fromAtlas(state, { signal, progress, draw, allow }, all) {
     const at = locate(state, all);
     if (!known(state, at)) {
       const why = state.serverPrompt === at.group.prompts[0] ? "" : " and the server's is the group's first";
       throw new Error(`Worked out beforehand are the prompts that the fields suggest${why}. For any other words press `
         + "“Run the model here”.");
     }
+    at.users.forEach(({ lowest, starts }, k) => allow(k, lowest ?? null, starts));
+    if (signal.aborted) return "";
     const name = at.group.number;
     const [stage, ...sheetsOf] = await Promise.all([
       at.sharedSteps ? sheet(`${name}-sent-${at.sharedSteps}`) : null,
-      ...at.users.map((u) => sheet(`${name}-${u.prompt}-${at.sharedSteps}`)),
+      ...at.users.map((u) => sheet(`${name}-${u.prompt}-${at.sharedSteps}${u.kind === "paper" ? "" : `-${u.kind}`}`)),
     ]);
     if (signal.aborted) return [];
     progress(1);
@@ -152,24 +172,28 @@ export function pageSource(config) {
     const y = 128 * all.device_steps.indexOf(at.longest);
     draw("sent", null, stage && { image: stage, x: 0, y }, [caption("sent", null, shown)]);
     at.users.forEach((u, k) => {
-      const x = 128 * u.column;
-      draw("received", k, stage && { image: stage, x, y }, [caption("received", k, shown)]);
-      draw("image", k, { image: sheetsOf[k], x, y: 128 * u.row },
+      draw("received", k, stage && { image: stage, x: 128 * u.received, y }, [caption("received", k, shown)]);
+      draw("image", k, { image: sheetsOf[k], x: 128 * u.column, y: 128 * u.row },
         [caption("image", k, shown), ...scores(state.users[k].person, scoresOf(all, at, u))]);
     });
-    const rates = at.users.map((u) => `${100 * all.beps[u.column]} %`).join(" and ");
+    const rates = at.users.map((u) => `${100 * all.beps[u.received]} %`).join(" and ");
+    const starts = at.users.flatMap((u, k) => (u.restart === null ? [] : [`, device ${k + 1} starts at ${u.restart}`])).join("");
+    const receiver = at.users.map((u) => u.receiver).find(Boolean);
     const same = at.sharedSteps === state.sharedSteps && at.users.every((u, k) => u.deviceSteps === state.users[k].deviceSteps
-      && (!at.sharedSteps || all.beps[u.column] === state.users[k].bep));
+      && (!at.sharedSteps || all.beps[u.received] === state.users[k].bep) && u.restart === state.users[k].restart)
+      && receiver !== "as the paper receives";
     const [t1, t2] = at.users.map((u) => u.deviceSteps);
     return [...(same ? ["Worked"] : [make("b", { textContent: "Nearest point" }), " worked"]), ` out beforehand: t₀ = ${at.sharedSteps}, `
-      + `t₁ = ${t1}, t₂ = ${t2}${at.sharedSteps ? `, bit errors ${rates}` : ""}, seed ${all.seed}.`];
+      + `t₁ = ${t1}, t₂ = ${t2}${at.sharedSteps ? `, bit errors ${rates}` : ""}${receiver ? `, ${receiver}` : ""}${starts}, seed ${all.seed}.`
+      + (at.group.restart ? "" : " Noise-aware devices and other starts were worked out for the first prompts; here run the model.")];
   }
 
-  async function fromModel(state, { signal, progress, draw }) {
-    const { serverPrompt, sharedSteps, seed, users } = state;
+  async function fromModel(state, { signal, progress, draw, allow }) {
+    const { serverPrompt, sharedSteps, seed, receiver, users } = state;
     const made = await engine.run({
       serverPrompt, devicePrompts: users.map((u) => u.prompt), sharedSteps, deviceSteps: users.map((u) => u.deviceSteps),
-      beps: users.map((u) => u.bep), seed, signal, onStep: ({ step, steps }) => progress(step / steps),
+      beps: users.map((u) => u.bep), seed, receiver, restarts: users.map((u) => u.restart), signal,
+      onStep: ({ step, steps }) => progress(step / steps), onSent: (ranges) => ranges.forEach(([lowest], k) => allow(k, lowest, null)),
     });
     const show = (k, said) => draw("image", k, made.devices[k].image, [caption("image", k, state), ...said]);
     draw("sent", null, sharedSteps ? made.sent.image : null, [caption("sent", null, state)]);
