@@ -46,6 +46,65 @@ def test_a_picture_of_it_is_drawn_again(index, embedded, agent):
         assert group["scores"]["1-2"][row][column][k] / 1000 == pytest.approx(score, abs=0.005)
 
 
+def cell(name, row, column):
+    with Image.open(atlas.ATLAS / f"{name}.webp") as sheet:
+        return np.asarray(sheet.convert("RGB").crop((128 * column, 128 * row, 128 * column + 128, 128 * row + 128)), int)
+
+
+def test_sheets_of_receiver_and_starts_have_a_place_for_all_that_can_be(index, embedded):
+    for group in index["groups"]:
+        assert ("noise_aware" in group) == ("restart" in group) == (group["number"] in atlas.RECEIVER_GROUPS)
+        if group["number"] not in atlas.RECEIVER_GROUPS:
+            continue
+        assert group["noise_aware"].keys() == {name for name in group["scores"] if not name.endswith("-0")}
+        assert group["restart"].keys() == group["scores"].keys()
+        for kind, columns in (("noise_aware", len(atlas.BEPS) - 1), ("restart", len(atlas.RESTARTS))):
+            for name, scores in group[kind].items():
+                shared, scores = int(name.split("-")[1]), np.array(scores)
+                assert scores.shape == (len(atlas.plans(shared)), columns, len(index["people"])) and scores.max() <= 1000
+                with Image.open(atlas.ATLAS / f"{group['number']}-{name}-{kind}.webp") as sheet:
+                    assert sheet.size == (128 * columns, 128 * len(scores))
+                for row, (longest, _) in enumerate(atlas.plans(shared)):
+                    lowest = group["effective"][str(shared)][atlas.DEVICE_STEPS.index(longest)][0] if shared else 0
+                    can_be = [restart >= lowest for restart in atlas.RESTARTS] if kind == "restart" else [True] * columns
+                    assert (scores[row] >= 0).all(axis=1).tolist() == can_be
+                    assert (scores[row] == -1).all(axis=1).tolist() == [not one for one in can_be]
+
+
+@pytest.mark.parametrize(
+    ("kind", "shared", "plan", "bep", "restart"),
+    [("noise_aware", 3, (8, 4), 0.15, None), ("restart", 2, (6, 2), 0.0, 800), ("restart", 0, (4, 4), 0.0, 700)],
+)
+def test_a_picture_of_receiver_and_starts_is_drawn_again(index, embedded, agent, kind, shared, plan, bep, restart):
+    group, wanted = index["groups"][0], index["groups"][0]["prompts"][1]
+    row = index["plans"][str(shared)].index(list(plan))
+    column = atlas.RESTARTS.index(restart) if restart else atlas.BEPS.index(bep) - 1
+    if shared:
+        sent = embedded.server_denoise(group["prompts"][0], SplitPlan(shared, plan), index["seed"])
+        got = Link().transmit(sent, bep=bep, seed=index["seed"])
+        image = embedded.device_denoise(got, wanted, device=1, receiver="noise-aware", restart=restart)
+        lowest = embedded.restart_range(got, "noise-aware")[0]
+        assert group["effective"][str(shared)][atlas.DEVICE_STEPS.index(plan[0])][atlas.BEPS.index(bep)] == lowest
+        paper = embedded.device_denoise(got, wanted, device=1)
+    else:
+        image = embedded.generate(wanted, plan[1], index["seed"], start=restart)
+        paper = embedded.generate(wanted, plan[1], index["seed"])
+    kept = cell(f"{group['number']}-1-{shared}-{kind}", row, column)
+    assert np.abs(kept - np.asarray(image, int)).mean() < 6 < np.abs(kept - np.asarray(paper, int)).mean()
+    for k in (0, 4):
+        score = agent.score(image, Persona.named(index["people"][k]), wanted).value
+        assert group[kind][f"1-{shared}"][row][column][k] / 1000 == pytest.approx(score, abs=0.005)
+
+
+def test_starts_below_the_hand_off_have_no_picture(embedded, index):
+    """Of a chain of nine steps only the last of `RESTARTS` lies above the level after one of them."""
+    server, wanted = index["groups"][0]["prompts"][:2]
+    rows = atlas.restarted(embedded, server, wanted, 1)
+    there = {plan: [image is not None for image in row] for plan, row in zip(atlas.plans(1), rows, strict=True)}
+    assert there[(2, 2)] == [True, True, True] and there[(4, 2)] == there[(4, 4)] == [False, True, True]
+    assert all(there[(longest, t)] == [False, False, True] for longest, t in atlas.plans(1) if longest > 4)
+
+
 def test_a_row_is_batched_and_gets_the_flips_of_one_seed(embedded, index):
     """What the atlas takes from a round is what the single calls give, up to the rounding of batches."""
     server, wanted = index["groups"][0]["prompts"][:2]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from rlli_core import Link, Persona, SplitPlan
 from rlli_core.book.browser import atlas
-from rlli_core.book.panels.explorer import BEPS, Explorer
+from rlli_core.book.panels.explorer import BEPS, RESTARTS, Explorer
 from rlli_core.book.panels.messages import State
 from rlli_core.book.panels.widget import STYLE, module
 from rlli_core.qoe.persona import people
@@ -215,6 +215,135 @@ def test_names_and_prompts_are_shown_as_they_stand_and_never_run(site, serve, op
         assert one.locator(".rlli img").count() == 0 and one.evaluate("globalThis.hit") is None and one.problems == []
 
 
+def cell(name, row, column):
+    """Pixels of one picture of the atlas."""
+    with Image.open(atlas.ATLAS / f"{name}.webp") as sheet:
+        return np.asarray(sheet.convert("RGB").crop((128 * column, 128 * row, 128 * column + 128, 128 * row + 128)), int)
+
+
+def switch(page, on):
+    page.get_by_label("noise-aware devices").set_checked(on)
+    settle(page)
+
+
+def start(page, value, number=0):
+    """Move a device's start to the place with that timestep, or where the receiver leaves it; others are not there."""
+    slide(page, "start", 0 if value is None else places(page, number).index(value), number)
+
+
+def places(page, number=0):
+    """Timesteps at which a device may start, as the slider has them."""
+    control = page.get_by_label("start").nth(number)
+    found = [None]
+    for place in range(1, int(control.get_attribute("max")) + 1):
+        control.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", place)
+        found.append(int(re.search(r"\d+", page.locator(".rlli .start output").nth(number).inner_text())[0]))
+    slide(page, "start", 0, number)
+    return found
+
+
+def started(page, number=0):
+    return page.locator(".rlli .start output").nth(number).inner_text()
+
+
+def near(shown, kept):
+    return np.abs(shown.astype(int) - kept).mean() < 2  # browser and Python read a WebP's colours not quite alike
+
+
+def test_the_noise_aware_receiver_was_worked_out_too(page):
+    group, row = atlas.read()["groups"][0], atlas.read()["plans"]["3"].index([8, 4])
+    slide(page, "bit errors", 10)
+    paper, got = picture(page, 2), picture(page, 1)
+    assert near(paper, cell("0-0-3", row, 5)) and "noise-aware" not in note(page)
+    lowest = group["effective"]["3"][3]
+    assert started(page) == f"where the server stopped: timestep {lowest[0]}"
+    switch(page, True)
+    assert (picture(page, 1) == got).all() and near(picture(page, 2), cell("0-0-3-noise_aware", row, 4))
+    assert not near(paper, cell("0-0-3-noise_aware", row, 4))
+    assert "Worked out beforehand: t₀ = 3, t₁ = 4, t₂ = 8, bit errors 15 % and 3 %, noise-aware, seed 0" in note(page)
+    assert started(page) == f"where the noise puts it: timestep {lowest[5]}" and lowest[5] > lowest[0]
+    score = group["noise_aware"]["0-3"][row][4][0] / 1000
+    assert f"GA1: {score:.2f}" in page.locator("figcaption").nth(2).inner_text()
+    slide(page, "bit errors", 0)
+    slide(page, "bit errors", 0, 1)
+    clean = picture(page, 2)
+    assert started(page) == f"where the server stopped: timestep {lowest[0]}" and "noise-aware" not in note(page)
+    switch(page, False)
+    assert (picture(page, 2) == clean).all()
+    for number in (0, 1):
+        slide(page, "bit errors", 4, number)
+
+
+def test_earlier_starts_were_worked_out_from_the_lowest_on(page):
+    index = atlas.read()
+    row = index["plans"]["3"].index([8, 4])
+    assert places(page) == [None, *(t for t in index["restarts"] if t >= index["groups"][0]["effective"]["3"][3][0])]
+    start(page, 800)
+    assert near(picture(page, 2), cell("0-0-3-restart", row, index["restarts"].index(800)))
+    assert near(picture(page, 1), cell("0-sent-3", 3, 0))  # worked out without bit errors, which is told
+    assert "Nearest point" in note(page) and "bit errors 0 % and 3 %, device 1 starts at 800" in note(page)
+    assert started(page).startswith("earlier: fresh noise to 800, lowest 7")
+    score = index["groups"][0]["restart"]["0-3"][row][index["restarts"].index(800)][0] / 1000
+    assert f"GA1: {score:.2f}" in page.locator("figcaption").nth(2).inner_text()
+    slide(page, "shared steps", 1)  # a latent with more noise: the start gives way to the nearest that is possible
+    assert "device 1 starts at 900" in note(page) and places(page) == [None, 900]
+    slide(page, "shared steps", 0)
+    assert places(page) == [None, *index["restarts"]] and started(page) == "at full noise: nothing is shared"
+    start(page, 700)
+    assert started(page) == "late: bare noise taken as of timestep 700" and "Worked out beforehand: t₀ = 0" in note(page)
+    assert near(picture(page, 2), cell("0-0-0-restart", index["plans"]["0"].index([4, 4]), 0))
+    slide(page, "shared steps", 3)
+    start(page, None)
+    assert "Worked out beforehand: t₀ = 3" in note(page) and "starts" not in note(page)
+
+
+def test_where_the_other_receiver_was_not_worked_out_the_panel_says_so(page):
+    groups = atlas.read()["groups"]
+    start(page, 900)
+    switch(page, True)
+    write(page, "prompts", " · ".join(groups[1]["prompts"]))
+    assert page.get_by_label("start").nth(0).is_disabled() and started(page) == "where the noise puts it"
+    assert "Nearest point" in note(page) and "as the paper receives" in note(page) and "here run the model" in note(page)
+    row = atlas.read()["plans"]["3"].index([8, 4])
+    assert near(picture(page, 2), cell(f"{groups[1]['number']}-0-3", row, 2))
+    write(page, "prompts", " · ".join(groups[0]["prompts"]))
+    assert page.get_by_label("start").nth(0).is_enabled() and "here run the model" not in note(page)
+    switch(page, False)
+
+
+KERNEL = """get: () => globalThis.config, on: (_, hear) => (globalThis.hear = hear), send: (content) => {
+  (globalThis.heard ??= []).push(content);
+  const told = (more) => setTimeout(() => globalThis.hear({ id: content.id, ...more }, []));
+  if (content.kind !== "run") return;
+  const restart = content.state.users[1].restart;
+  told({ kind: "picture", stage: "received", device: 1, lowest: 712, scores: {} });
+  told(restart !== null && restart < 712 ? { kind: "error", value: "refused" } : { kind: "done", value: "made" });
+}"""
+
+
+def test_a_start_that_a_kernel_would_refuse_gives_way(site, serve, open_page):
+    """What arrived has more noise than the slider's start: it is moved up and asked for again, and no error is shown."""
+    text = (site / "index.html").read_text().replace(' data-content_root="./"', "")
+    (site / "starts.html").write_text(text.replace("get: () => globalThis.config", KERNEL))
+    page = open_page(f"{serve(site)}/starts.html")
+    settle(page)
+    assert started(page, 1) == "where the server stopped: timestep 712" and note(page).endswith("made")
+    assert int(page.get_by_label("start").nth(1).get_attribute("max")) == len([t for t in RESTARTS if t >= 712])
+    page.evaluate("globalThis.heard.length = 0")
+    slide(page, "start", 1, 1)  # the lowest that is offered
+    slide(page, "start", 4, 0)  # of device 1 nothing was told: all are offered
+    asked = [[user["restart"] for user in content["state"]["users"]] for content in page.evaluate("globalThis.heard")]
+    assert asked == [[None, 725], [100, 725]] and started(page, 1) == "earlier: fresh noise to 725, lowest 712"
+    (site / "starts.html").write_text(
+        (site / "starts.html").read_text().replace("712", "900").replace('"restart": null', '"restart": 300')
+    )
+    page = open_page(f"{serve(site)}/starts.html")
+    page.wait_for_function("globalThis.heard.length === 2")
+    settle(page)
+    assert page.evaluate("globalThis.heard.map((content) => content.state.users[1].restart)") == [300, 900]
+    assert note(page).endswith("made") and page.problems == []
+
+
 def test_a_kernel_gets_the_state_as_declared(site, serve, open_page):
     """Without the page's mark the panel asks a kernel, here one that only listens."""
     text = (site / "index.html").read_text().replace(' data-content_root="./"', "")
@@ -259,6 +388,40 @@ def test_the_model_itself_runs_on_a_button_and_draws_what_python_draws(page, emb
     # a value that lies on the edge between two levels may be sent as the other: hence the mean
     assert np.abs(picture(page, 2).astype(int) - expected).mean() < 1
     same_scores(page, agent, ("GA1", "a tiger in front of a bush"), ("GA2", "a dog in front of a bush"))
+
+
+def test_the_model_here_has_receiver_and_starts(page, embedded):
+    """As Python has them; a start that bit errors have overtaken moves up instead of failing."""
+    tiger, plan = "a tiger in front of a bush", SplitPlan(3, (4, 8))
+    sent = embedded.server_denoise(tiger, plan, 5)
+
+    def drawn(receiver, restart, bep=0.03):
+        return np.asarray(
+            embedded.device_denoise(Link().transmit(sent, bep=bep, seed=5), tiger, plan, receiver=receiver, restart=restart),
+            int,
+        )
+
+    switch(page, True)
+    assert (
+        np.abs(picture(page, 2) - drawn("noise-aware", None)).mean()
+        < 1
+        < np.abs(picture(page, 2) - drawn("paper", None)).mean()
+    )
+    lowest = embedded.restart_range(Link().transmit(sent, bep=0.03, seed=5), "noise-aware")[0]
+    offered = [t for t in RESTARTS if t >= lowest]
+    assert started(page) == f"where the noise puts it: timestep {lowest}"
+    assert int(page.get_by_label("start").first.get_attribute("max")) == len(offered)
+    slide(page, "start", 1)
+    assert started(page) == f"earlier: fresh noise to {offered[0]}, lowest {lowest}"
+    assert np.abs(picture(page, 2) - drawn("noise-aware", offered[0])).mean() < 1 and "Computed in this browser" in note(page)
+    slide(page, "bit errors", 10)
+    higher = embedded.restart_range(Link().transmit(sent, bep=0.15, seed=5), "noise-aware")[0]
+    moved = next(t for t in RESTARTS if t >= higher)
+    assert moved > offered[0] and started(page) == f"earlier: fresh noise to {moved}, lowest {higher}"
+    assert np.abs(picture(page, 2) - drawn("noise-aware", moved, 0.15)).mean() < 1 and "Computed in this browser" in note(page)
+    switch(page, False)
+    slide(page, "bit errors", 4)
+    slide(page, "start", 0)
 
 
 def test_another_person_is_asked_about_the_same_picture_at_once(page, agent):

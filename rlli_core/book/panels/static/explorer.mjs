@@ -15,10 +15,11 @@ function render({ model, el }) {
   let lowest = config.start.users.map(() => null); // timesteps at which the devices may start, as far as they are known
   const moved = () => ((chosen = null), refresh());
   const startText = (k) => (t) => {
-    const known = lowest[k] === null ? "" : ` (${lowest[k]})`;
-    if (!sharedSteps.get()) return t === null ? "at full noise, nothing is shared" : `late, bare noise taken as that of timestep ${t}`;
-    if (t !== null) return `earlier, fresh noise up to timestep ${t}${known && `; lowest${known}`}`;
-    return receiver.get() !== config.receivers[0] && users[k].bep.get() ? `where the bit errors’ noise puts it${known}` : `where the server stopped${known}`;
+    const known = lowest[k] === null ? "" : ` ${lowest[k]}`;
+    if (!sharedSteps.get()) return t === null ? "at full noise: nothing is shared" : `late: bare noise taken as of timestep ${t}`;
+    if (t !== null) return `earlier: fresh noise to ${t}${known && `, lowest${known}`}`;
+    const noisy = receiver.get() !== config.receivers[0] && users[k].bep.get() > 0;
+    return `where the ${noisy ? "noise puts it" : "server stopped"}${known && `: timestep${known}`}`;
   };
 
   const group = field("prompts", config.groups.map((g) => g.join(" · ")), (text) => choose(text), true);
@@ -27,7 +28,7 @@ function render({ model, el }) {
   const gainDb = slider("channel gain (sets the power)", config.gainsDb, (g) => `${g} dB`, moved);
   const seed = slider("seed", counts(0, 99), String, moved);
   const receiver = toggle("noise-aware devices", config.receivers,
-    (name) => (name === config.receivers[0] ? "off: they take what arrives as clean" : "on: they allow for the noise of bit errors"), moved);
+    (name) => (name === config.receivers[0] ? "off: they take what arrives as clean" : "on: they allow for the link’s noise"), moved);
   const users = [0, 1].map((k) => ({
     prompt: field("wants", [], moved),
     deviceSteps: slider(`own steps t${"₁₂"[k]}`, counts(1, config.maxDeviceSteps), String, moved),
@@ -99,7 +100,7 @@ function render({ model, el }) {
       `. A device spends 1 to 2 mWh a step. On air: ${(1e3 * config.airtimeS).toFixed(2)} ms.`];
   }
 
-  /** Offer a device the starts that there are, from the lowest on; null for all. One that is not there gives way to the nearest. */
+  /** Offer a device the starts that there are, null for all, from the lowest on; one that is not there gives way to the nearest. */
   function allow(k, least, restarts) {
     const { restart } = users[k], before = restart.get();
     lowest[k] = least;

@@ -134,7 +134,8 @@ export function pageSource(config) {
     const beps = all.beps.slice(0, sharedSteps ? undefined : 1);
     return { group, sharedSteps, longest, users: state.users.map((u, k) => {
       const [asked, noiseAware] = [beps.indexOf(nearest(beps, u.bep)), state.receiver === "noise-aware"];
-      const lowest = sharedSteps ? group.effective?.[sharedSteps][all.device_steps.indexOf(longest)][noiseAware ? asked : 0] : 0;
+      const timesteps = group.effective?.[sharedSteps]?.[all.device_steps.indexOf(longest)];
+      const lowest = sharedSteps ? timesteps?.[noiseAware ? asked : 0] ?? null : 0;
       const starts = group.restart ? all.restarts.filter((t) => t >= lowest) : [];
       const restart = u.restart !== null && starts.length ? nearest(starts, u.restart) : null;
       const received = restart === null ? asked : 0; // column of the picture of what is received
@@ -149,8 +150,10 @@ export function pageSource(config) {
   }
 
   const known = (state, at) => state.serverPrompt === at.group.prompts[0] && at.users.every((u) => u.prompt >= 0);
-  const scoresOf = (all, at, { kind, prompt, row, column }) =>
-    at.group[kind === "paper" ? "scores" : kind][`${prompt}-${at.sharedSteps}`][row][column].map((score, i) => [all.people[i], score / 1000]);
+  function scoresOf(all, at, { kind, prompt, row, column }) {
+    const sheets = at.group[kind === "paper" ? "scores" : kind];
+    return sheets[`${prompt}-${at.sharedSteps}`][row][column].map((score, i) => [all.people[i], score / 1000]);
+  }
 
   async function fromAtlas(state, { signal, progress, draw, allow }, all) {
     const at = locate(state, all);
@@ -159,8 +162,8 @@ export function pageSource(config) {
       throw new Error(`Worked out beforehand are the prompts that the fields suggest${why}. For any other words press `
         + "“Run the model here”.");
     }
-    at.users.forEach(({ lowest, starts }, k) => allow(k, lowest ?? null, starts));
-    if (signal.aborted) return "";
+    at.users.forEach(({ lowest, starts }, k) => allow(k, lowest, starts));
+    if (signal.aborted) return [];
     const name = at.group.number;
     const [stage, ...sheetsOf] = await Promise.all([
       at.sharedSteps ? sheet(`${name}-sent-${at.sharedSteps}`) : null,
@@ -193,7 +196,8 @@ export function pageSource(config) {
     const made = await engine.run({
       serverPrompt, devicePrompts: users.map((u) => u.prompt), sharedSteps, deviceSteps: users.map((u) => u.deviceSteps),
       beps: users.map((u) => u.bep), seed, receiver, restarts: users.map((u) => u.restart), signal,
-      onStep: ({ step, steps }) => progress(step / steps), onSent: (ranges) => ranges.forEach(([lowest], k) => allow(k, lowest, null)),
+      onStep: ({ step, steps }) => progress(step / steps),
+      onSent: (ranges) => ranges.forEach(([lowest], k) => allow(k, lowest, null)),
     });
     const show = (k, said) => draw("image", k, made.devices[k].image, [caption("image", k, state), ...said]);
     draw("sent", null, sharedSteps ? made.sent.image : null, [caption("sent", null, state)]);
