@@ -1,9 +1,10 @@
 """The atlas: pictures and scores worked out beforehand, so that the sliders of a page act without any kernel.
 
-`python -m rlli_core.book.browser.atlas` makes `data/results/atlas` (some ten minutes on one core; goes on where it was broken off): a sheet
-of pictures for each group of prompts, prompt and t0, with a row for each plan and a column for each bit error probability,
-for the paper's receiver; for some groups also one for the noise-aware receiver and one for earlier starts without bit errors;
-and `atlas.json` with the scores of everybody in `data/personas.yaml` and with what the trained policy and the optimum choose.
+`python -m rlli_core.book.browser.atlas` makes `data/results/atlas` (a quarter of an hour on a free core; goes on where it was
+broken off): a sheet of pictures for each group of prompts, prompt and t0, with a row for each plan and a column for each bit
+error probability, for the paper's receiver; for `RECEIVER_GROUPS` also one for the noise-aware receiver and one for earlier
+starts without bit errors; and `atlas.json` with the scores of everybody in `data/personas.yaml` and with what the trained policy
+and the optimum choose.
 """
 
 from __future__ import annotations
@@ -111,13 +112,13 @@ def restarted(chain: SplitDiffusion, server: str, prompt: str, shared: int) -> l
     return rows
 
 
-def effective(chain: SplitDiffusion, server: str) -> dict[int, list[list[int]]]:
+def effective(chain: SplitDiffusion, server: str) -> dict[str, list[list[int]]]:
     """The timestep whose noise a received hand-off has: t0 to a row for each length of the longest chain, a column a BEP."""
     found = {}
     for shared in SHARED_STEPS[1:]:
         sent = [chain.server_denoise(server, SplitPlan(shared, longest), SEED) for longest in DEVICE_STEPS]
         got = [[Link().transmit(one, bep=bep, seed=SEED) for bep in BEPS] for one in sent]
-        found[shared] = [[chain.restart_range(one, "noise-aware")[0] for one in row] for row in got]
+        found[f"{shared}"] = [[chain.restart_range(one, "noise-aware")[0] for one in row] for row in got]
     return found
 
 
