@@ -3,8 +3,8 @@
 `python -m rlli_core.book.browser.atlas` makes `data/results/atlas` (a quarter of an hour on a free core; goes on where it was
 broken off): a sheet of pictures for each group of prompts, prompt and t0, with a row for each plan and a column for each bit
 error probability, for the paper's receiver; for `RECEIVER_GROUPS` also one for the noise-aware receiver and one for earlier
-starts without bit errors; and `atlas.json` with the scores of everybody in `data/personas.yaml` and with what the trained policy
-and the optimum choose.
+starts without bit errors; and `atlas.json` with the scores of everybody in `data/personas.yaml` and with what the trained
+policy and the optimum choose.
 """
 
 from __future__ import annotations
@@ -103,8 +103,9 @@ def restarted(chain: SplitDiffusion, server: str, prompt: str, shared: int) -> l
         places = [(t, restart) for t, restart in product(steps, RESTARTS) if restart >= lowest]
         many, made = len(places), None
         if places:
+            plan = SplitPlan(shared, [t for t, _ in places])
             made = serve(
-                chain, [Link()] * many, None, server, [prompt] * many, (), SplitPlan(shared, [t for t, _ in places]), None, SEED,
+                chain, [Link()] * many, None, server, [prompt] * many, (), plan, None, SEED,
                 beps=[0.0] * many, batch_size=len(RESTARTS), restarts=[restart for _, restart in places],
             )  # fmt: skip
         images = dict(zip(places, made.images if made else ()))

@@ -32,7 +32,7 @@ START = {
 
 
 class Explorer(Answering):
-    """Controls for prompts, steps, bit errors, receiver, starts, people and seed over the pictures of each stage and their scores.
+    """Controls for prompts, steps, bit errors, receiver, starts, people, seed, over the pictures of each stage and their scores.
 
     A newer request drops an older one between two denoising steps, and pictures are shown as they come.
 
@@ -73,7 +73,8 @@ class Explorer(Answering):
             torch.zeros(self.chain.denoiser.latent_shape), bits=self.link.bits, number_format=self.link.number_format
         )
         config = Config(
-            groups=tuple(made_of), people=tuple(people()), beps=BEPS, gains_db=atlas.GAINS_DB, restarts=RESTARTS, receivers=RECEIVERS,
+            groups=tuple(made_of), people=tuple(people()), beps=BEPS, gains_db=atlas.GAINS_DB,
+            restarts=RESTARTS, receivers=RECEIVERS,
             max_shared_steps=c.max_shared_steps, max_device_steps=c.max_device_steps, start=_start(made_of, **START | (start or {})),
             server_step_energy=float(np.min(c.server_step_energy)), power_weight=c.power_weight, server_budget=c.server_budget,
             airtime_s=blank.payload_bits / self.link.bit_rate_bps, bep_by_power=atlas.bep_by_power(self.link),
