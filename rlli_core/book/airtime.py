@@ -19,6 +19,7 @@ from ..channel.ldpc_code import parity_checks
 from ..errors import InvalidArgument
 from ..qoe import Judge, Persona, psnr, ssim
 from ..qoe.persona import people
+from ..qoe.still import Still, fit_still
 from ..records import Handoff
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ GRID = np.arange(-8.0, 12.01, 0.5)  # SNR per channel bit, dB
 BLANK = (128, 128, 128)  # what is shown of a picture that did not arrive
 MOST_PSNR_DB = 60.0  # of equal pictures, whose PSNR has no bound
 _WORD, _FEW, _TRIALS = 1024, 10, 100  # bits a codeword; words that are sent to see whether any gets through, and to count
+WORDS = 8  # codewords on air: as many bits as a latent of the embedded model has at 8 bits a value
 Curve = np.ndarray  # (SNR, case, measure)
 
 
@@ -67,7 +69,7 @@ def measured(
 
 
 @lru_cache(maxsize=256)
-def arrival(rate: float, words: int, soft: bool) -> np.ndarray:
+def arrival(rate: float, soft: bool = False, words: int = WORDS) -> np.ndarray:
     """Probability that all of so many LDPC codewords of a picture are decoded, at each SNR of `GRID`.
 
     From codewords sent in ascending SNR: few to see whether any gets through, many to count; once none of them fails, none
@@ -75,8 +77,8 @@ def arrival(rate: float, words: int, soft: bool) -> np.ndarray:
 
     Args:
         rate: of the code.
-        words: codewords a picture.
         soft: whether the decoder knows how sure each bit is, instead of the bits and their BEP.
+        words: codewords a picture.
     """
     code, whole = Ldpc(rate=rate, length=_WORD), np.zeros(GRID.size)
     for index, snr_db in enumerate(GRID):
@@ -116,12 +118,29 @@ def _failed(code: Ldpc, snr_db: float, soft: bool, words: int) -> float:
     return failed / words
 
 
-def picture_curve(stills: np.ndarray, blank: np.ndarray, arriving: np.ndarray) -> Curve:
+def still_within(image: Image.Image, codec: str, rate: float) -> Still:
+    """The picture in the bytes that a code of this rate leaves of the airtime."""
+    return fit_still(image, codec, WORDS * Ldpc(rate=rate, length=_WORD).data_bits // 8)
+
+
+def arrives(rate: float, bep: float, seed: int) -> bool:
+    """Whether a picture gets through this once: whether all its codewords are decoded, by hard decisions."""
+    code = Ldpc(rate=rate, length=_WORD)
+    rng = np.random.default_rng(seed)
+    return not code.send(rng.integers(0, 2, (WORDS, code.data_bits), np.uint8), bep, rng).failed_blocks
+
+
+def blank(image: Image.Image) -> Image.Image:
+    """What a receiver shows of a picture that did not arrive: a plain grey of its size."""
+    return Image.new("RGB", image.size, BLANK)
+
+
+def picture_curve(stills: np.ndarray, blanks: np.ndarray, arriving: np.ndarray) -> Curve:
     """Expected measures of pictures that arrive with a probability an SNR; of stills and blanks, (case, measure)."""
-    return arriving[:, None, None] * stills + (1 - arriving[:, None, None]) * blank
+    return arriving[:, None, None] * stills + (1 - arriving[:, None, None]) * blanks
 
 
-def on_grid(curve: Curve, snr_db: Sequence[float], wanted: np.ndarray) -> Curve:
+def on_grid(curve: Curve, snr_db: Sequence[float] | np.ndarray, wanted: np.ndarray) -> Curve:
     """A curve at other SNRs, by straight lines in dB; beyond its ends the value there. `wanted` may have any shape."""
     place = np.interp(wanted, snr_db, np.arange(len(snr_db)))
     low = np.minimum(place.astype(int), len(snr_db) - 2)

@@ -16,7 +16,7 @@ def test_every_code_is_as_long_on_air(name):
     link = CODES[name]
     bits = VALUES * link.bits if link.protection is None else link.protection.expected_bits(VALUES, link.bits, 0.05)
     assert bits == VALUES * 8
-    assert bits % airtime._WORD == 0  # whole codewords for a picture
+    assert bits == airtime.WORDS * airtime._WORD  # those of a picture
 
 
 def test_snr_is_per_channel_bit():
@@ -28,7 +28,7 @@ def test_snr_is_per_channel_bit():
 def test_a_picture_arrives_above_a_cliff_that_soft_decisions_move_by_about_two_decibels():
     middle = {}
     for soft in (False, True):
-        whole = arrival(0.5, 8, soft)
+        whole = arrival(0.5, soft)
         assert whole[0] == 0 and whole[-1] == 1 and (np.diff(whole) > -0.15).all()
         assert ((whole > 0.01) & (whole < 0.99)).sum() <= 4  # within two decibels
         middle[soft] = np.interp(0.5, whole, GRID)
@@ -36,6 +36,17 @@ def test_a_picture_arrives_above_a_cliff_that_soft_decisions_move_by_about_two_d
     # No code of rate 1/2 gets through below capacity: hard, 1 - H(p) = 1/2 at p = 0.110; soft, Eb/N0 = 0.19 dB (Proakis & Salehi,
     # Digital Communications, 5th ed., ch. 6).
     assert middle[False] > -1.25 and middle[True] > -2.85
+
+
+def test_a_picture_has_the_bytes_that_its_code_leaves():
+    image = Image.radial_gradient("L").convert("RGB")
+    for rate, limit in ((0.25, 256), (0.75, 768)):
+        assert limit / 2 < airtime.still_within(image, "jpeg", rate).size <= limit
+
+
+@pytest.mark.slow
+def test_a_picture_gets_through_or_not():
+    assert airtime.arrives(0.5, 0.01, seed=0) and not airtime.arrives(0.5, 0.2, seed=0)
 
 
 def test_a_picture_curve_mixes_what_arrived_with_blanks():
