@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from PIL import Image
+from scipy.stats import entropy
 
 from ..channel import FisherSnedecorF, Ldpc, Link, Repetition, conditional_bep
 from ..channel.ldpc_code import parity_checks
@@ -72,8 +73,9 @@ def measured(
 def arrival(rate: float, soft: bool = False, words: int = WORDS) -> np.ndarray:
     """Probability that all of so many LDPC codewords of a picture are decoded, at each SNR of `GRID`.
 
-    From codewords sent in ascending SNR: few to see whether any gets through, many to count; once none of them fails, none
-    does at a higher SNR.
+    None below the capacity of the channel (soft: of one with hard decisions at 2 dB more, which is at least as much). Above, from
+    codewords sent in ascending SNR: few to see whether any gets through, many to count; once none of them fails, none does
+    at a higher SNR.
 
     Args:
         rate: of the code.
@@ -82,7 +84,7 @@ def arrival(rate: float, soft: bool = False, words: int = WORDS) -> np.ndarray:
     """
     code, whole = Ldpc(rate=rate, length=_WORD), np.zeros(GRID.size)
     for index, snr_db in enumerate(GRID):
-        if _failed(code, snr_db, soft, _FEW) == 1:
+        if _capacity(snr_db + 2 * soft) < rate or _failed(code, snr_db, soft, _FEW) == 1:
             continue
         failed = _failed(code, snr_db, soft, _TRIALS)
         whole[index] = (1 - failed) ** words
@@ -90,6 +92,12 @@ def arrival(rate: float, soft: bool = False, words: int = WORDS) -> np.ndarray:
             whole[index:] = 1
             break
     return whole
+
+
+def _capacity(snr_db: float) -> float:
+    """Data bits a channel bit at most, with hard decisions: 1 - H(BEP)."""
+    bep = bep_at(snr_db)
+    return float(1 - entropy([bep, 1 - bep], base=2))
 
 
 def _failed(code: Ldpc, snr_db: float, soft: bool, words: int) -> float:

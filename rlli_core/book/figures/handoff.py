@@ -103,7 +103,8 @@ def measures_by_snr(table: pd.DataFrame, measures: Mapping[str, str], alone: Map
         label: of the SNR.
     """
     schemes = [*dict.fromkeys(table.scheme)]
-    colours = dict(zip(schemes, sns.color_palette("colorblind", len(schemes))))
+    palette = sns.color_palette("colorblind")
+    colours = dict(zip(schemes, [palette[k] for k in (0, 9, 2, 3, 4)] + [(0.0, 0.0, 0.0)]))  # the most unlike ones first
     dashes = {scheme: (3, 1.5) if scheme.startswith("picture") else "" for scheme in schemes}
     axes = canvas(len(measures), 3.3, 3.7)
     for ax, (column, said) in zip(axes, measures.items()):

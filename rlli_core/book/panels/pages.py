@@ -190,7 +190,7 @@ def airtime_panel(
         "latent, noise-aware, two bits under LDPC": (protected, "noise-aware"),
     }
     controls = {
-        "snr_db": slider("mean SNR per channel bit (dB)", span(-8, 16, 1), 0.0, (-6, -2, 0, 3, 8)),
+        "snr_db": slider("mean SNR per channel bit (dB)", span(-8, 16, 1), 0.0, (-6, -3, 0, 4)),
         "channel": choice("channel", channels, stops=(next(iter(channels)), next(reversed(channels)))),
         "code": choice("picture's code", codes, "50% data", ("25% data", "50% data")),
     }
