@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -53,7 +53,7 @@ def received(
 ) -> list[list[Image.Image]]:
     """Pictures that devices make of hand-offs sent over `link`, each towards the server's prompt: one list an SNR."""
     got = [link.transmit(one, bep=bep_at(snr), seed=one.seed) for snr in snr_db for one in sent]
-    images = chain.device_denoises(got, [one.prompt for one in got], receiver=receiver)
+    images: Any = chain.device_denoises(got, [one.prompt for one in got], receiver=receiver)
     return [images[first : first + len(sent)] for first in range(0, len(images), len(sent))]
 
 

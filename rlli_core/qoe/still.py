@@ -125,7 +125,7 @@ def _avif_media(data: bytes) -> int:
     return int.from_bytes(data[place : place + 4], "big") - 8
 
 
-CODECS = {
+CODECS: dict[str, tuple[dict, Callable[[bytes], int]]] = {
     "jpeg": ({"format": "JPEG", "subsampling": "4:2:0"}, _jpeg_scan),
     "webp": ({"format": "WEBP", "method": 6}, _webp_frame),
     "avif": ({"format": "AVIF", "subsampling": "4:2:0", "speed": 6, "max_threads": 1}, _avif_media),
