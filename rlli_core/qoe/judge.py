@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import ResNetForImageClassification
 
 from ..compute import first_variant, quiet
-from ..errors import ModelNotFound, first_line
+from ..errors import InvalidArgument, ModelNotFound, first_line
 from ..files import check_model_folder, model_folder, whole
 from .pictures import as_seen
 
@@ -79,11 +79,25 @@ class Judge:
     @torch.no_grad()
     def logits(self, images: Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
         """Object logits (B, objects) and scene logits (B, places); images of another size are resized."""
+        out = torch.cat([self.model(part).logits for part in self._pixels(images).split(64)])
+        return out[:, : len(self.objects)], out[:, len(self.objects) :]
+
+    @torch.no_grad()
+    def features(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """What the judge makes its mind up from, (B, features), none below 0; images of another size are resized."""
+        return torch.cat([self.model.resnet(part).pooler_output.flatten(1) for part in self._pixels(images).split(64)])
+
+    def distances(self, images: Sequence[Image.Image], references: Sequence[Image.Image]) -> list[float]:
+        """How far images are from references in the judge's eyes: 1 less the cosine of their features, in [0, 1]."""
+        if len(images) != len(references):
+            raise InvalidArgument("references", len(references), f"as many as the images, {len(images)}")
+        alike = torch.cosine_similarity(self.features(images), self.features(references))
+        return (1 - alike.clamp(0, 1)).tolist()
+
+    def _pixels(self, images: Sequence[Image.Image]) -> torch.Tensor:
         size = (self.model.config.image_size,) * 2
         array = np.stack([np.asarray(as_seen(image).resize(size)) for image in images])
-        pixels = torch.from_numpy(array).permute(0, 3, 1, 2).float() / 127.5 - 1
-        out = torch.cat([self.model(part).logits for part in pixels.split(64)])
-        return out[:, : len(self.objects)], out[:, len(self.objects) :]
+        return torch.from_numpy(array).permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def verdicts(self, images: Sequence[Image.Image]) -> list[Verdict]:
         """One `Verdict` an image."""

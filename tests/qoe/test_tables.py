@@ -1,6 +1,8 @@
 import math
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from rlli_core import Link
 from rlli_core.embedded.judge import build
@@ -58,3 +60,16 @@ def test_agents_score_every_picture_for_the_wish_of_its_device(chain):
     unseen = chain.sweep("a", ["b"], [1], [1], output_type="latent", progress=False).records
     with pytest.raises(InvalidArgument, match="without images"):
         agent_table(unseen, agent, everyone)
+
+
+def test_the_judge_measures_distances_by_what_it_decides_from(judge):
+    rng = np.random.default_rng(0)
+    images = [Image.fromarray(rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)) for _ in range(2)]
+    images.append(Image.new("RGB", (128, 128), "red"))
+    features = judge.features(images)
+    assert np.allclose(judge.model.classifier(features).detach()[:, : len(judge.objects)], judge.logits(images)[0], atol=1e-4)
+    same, other = judge.distances([images[0], images[0]], [images[0], images[2]])
+    cosine = float(features[0] @ features[2] / features[0].norm() / features[2].norm())
+    assert same == pytest.approx(0, abs=1e-5) and other == pytest.approx(1 - cosine, abs=1e-5) and other > 0.001
+    with pytest.raises(InvalidArgument, match="as many as the images"):
+        judge.distances(images, images[:1])

@@ -274,7 +274,9 @@ def assemble(folder: Path, output: Path = ATLAS) -> None:
 
     for number in GROUPS:
         places = list(product(range(len(made_of[number])), SHARED_STEPS))
-        parts = {"scores": {f"{place}-{shared}": kept(f"{number}-{place}-{shared}", "scores")["scores"] for place, shared in places}}
+        parts = {
+            "scores": {f"{place}-{shared}": kept(f"{number}-{place}-{shared}", "scores")["scores"] for place, shared in places}
+        }
         if number in RECEIVER_GROUPS:
             parts["effective"] = kept(f"{number}-effective")
             for kind in ("noise_aware", "restart"):

@@ -13,6 +13,7 @@ from .diffusion import divergence_by_step as divergence_by_step
 from .diffusion import kept_by_distance as kept_by_distance
 from .handoff import differences_in_margin as differences_in_margin
 from .handoff import gain_by_steps as gain_by_steps
+from .handoff import measures_by_snr as measures_by_snr
 from .handoff import noise_clock as noise_clock
 from .handoff import scores_by_receiver as scores_by_receiver
 from .handoff import scores_by_start as scores_by_start

@@ -91,3 +91,28 @@ def gain_by_steps(table: pd.DataFrame, margin: float) -> Axes:
     ax.set(ylabel="score shared less score alone", xticks=sorted(table["own steps"].unique()))
     ax.legend(title="prompt")
     return ax
+
+
+def measures_by_snr(table: pd.DataFrame, measures: Mapping[str, str], alone: Mapping[str, float], label: str) -> np.ndarray:
+    """A panel for each measure against the SNR, with a line for each scheme, and what a device alone has.
+
+    Args:
+        table: columns scheme, snr_db and the measures; bands are 95 % intervals over the rows of a point.
+        measures: axis label by column.
+        alone: value by column.
+        label: of the SNR.
+    """
+    schemes = [*dict.fromkeys(table.scheme)]
+    palette = sns.color_palette("colorblind")
+    colours = dict(zip(schemes, [palette[k] for k in (0, 9, 2, 3, 4)] + [(0.0, 0.0, 0.0)]))  # the most unlike ones first
+    dashes = {scheme: (3, 1.5) if scheme.startswith("picture") else "" for scheme in schemes}
+    axes = canvas(len(measures), 3.3, 3.7)
+    for ax, (column, said) in zip(axes, measures.items()):
+        band = {"errorbar": ("ci", 95), "seed": 0, "n_boot": 200}
+        sns.lineplot(table, x="snr_db", y=column, hue="scheme", style="scheme", palette=colours, dashes=dashes, ax=ax, **band)
+        ax.axhline(alone[column], color="0.35", linestyle=":", linewidth=1.5, label="device alone, no link")
+        ax.set(xlabel=label, ylabel=said)
+        handles = ax.get_legend_handles_labels()
+        ax.get_legend().remove()
+    axes[0].figure.legend(*handles, loc="outside lower center", ncols=4, title=None)
+    return axes

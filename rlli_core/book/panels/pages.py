@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from ...channel import MODULATIONS, FisherSnedecorF, Link, dbw_to_w
 from ...qoe import Persona
 from ...qoe.persona import TRAITS, people
 from ...records import RECEIVERS, SplitPlan
+from .. import airtime
 from ..figures.channel import bep_by_power
 from .panel import Panel, Part, Shown, choice, drawn, slider, span
 
@@ -178,6 +180,55 @@ def receiver_panel(
             yield f"The server stopped at timestep {stopped}; the device starts {where}.", parts
 
     return Panel(controls, lambda **setting: next(together([setting])), together)
+
+
+def airtime_panel(
+    chain: SplitDiffusion, agent: PersonaAgent, plan: SplitPlan, prompt: str, seed: int, fading: FisherSnedecorF
+) -> Panel:
+    """Sliders for SNR, channel and the picture's code over what each way to use the same airtime shows.
+
+    Args:
+        plan: of one device.
+        seed: of noise and errors on the air.
+        fading: law of the gains of the fading channel.
+    """
+    sent, everyone = chain.server_denoise(prompt, plan, seed), [Persona.named(name) for name in people()]
+    whole, codes = chain.device_denoise(sent, prompt), {f"{rate:.0%} data": rate for rate in (0.25, 0.5, 0.75)}
+    stills = {rate: airtime.still_within(whole, "avif", rate).image for rate in codes.values()}
+    gains = np.quantile(fading.sample(100_000, seed=0), (0.5, 0.1))
+    channels = dict(zip(("no fading", "fading, a middling packet", "fading, one in ten is worse"), (1.0, *gains)))
+    protected = airtime.CODES["6 bits, two of them under LDPC"]
+    ways = {
+        "latent, as in the paper": (airtime.CODES[airtime.BIT_ONCE], "paper"),
+        "latent, noise-aware": (airtime.CODES[airtime.BIT_ONCE], "noise-aware"),
+        "latent, noise-aware, two bits under LDPC": (protected, "noise-aware"),
+    }
+    controls = {
+        "snr_db": slider("mean SNR per channel bit (dB)", span(-8, 16, 1), 0.0, (-6, -3, 0, 4)),
+        "channel": choice("channel", channels, stops=(next(iter(channels)), next(reversed(channels)))),
+        "code": choice("picture's code", codes, "50% data", ("25% data", "50% data")),
+    }
+
+    @lru_cache(maxsize=64)  # the picture's code does not matter to them
+    def latents(bep: float) -> dict[str, Image.Image]:
+        got = {name: (link.transmit(sent, bep=bep, seed=seed), receiver) for name, (link, receiver) in ways.items()}
+        return {name: chain.device_denoise(one, prompt, receiver=receiver) for name, (one, receiver) in got.items()}
+
+    def update(snr_db: float, channel: str, code: str) -> Shown:
+        bep = airtime.bep_at(snr_db + 10 * np.log10(channels[channel]))
+        shown = {
+            "finished picture (AVIF)": stills[codes[code]] if airtime.arrives(codes[code], bep, seed) else airtime.blank(whole)
+        }
+        shown |= latents(bep)
+        scores = agent.scores([*shown.values()] * len(everyone), [p for p in everyone for _ in shown], prompt)
+        means = np.reshape([score.value for score in scores], (len(everyone), -1)).mean(0)
+        parts = [
+            Part(image, f'{name}<br><span class="score">{score:.2f}</span> {_dots(score)}', f"{name}: score {score:.2f}", 170)
+            for (name, image), score in zip(shown.items(), means)
+        ]
+        return f"{prompt}; bit error probability {bep:.2%}", parts
+
+    return Panel(controls, update)
 
 
 def _dots(value: float) -> str:

@@ -144,3 +144,15 @@ def test_scores_by_trait_has_a_panel_a_picture_and_a_line_a_trait():
     axes = figures.scores_by_trait({"a dog": table, "a cat": table})
     assert [ax.get_title() for ax in axes] == ["a dog", "a cat"]
     assert list(axes[0].lines[0].get_ydata()) == [0.1, 0.6]
+
+
+def test_measures_by_snr_has_a_panel_a_measure_a_line_a_scheme_and_the_lone_device():
+    rows = [
+        {"scheme": scheme, "snr_db": snr, "case": case, "a": snr + case, "b": -snr}
+        for scheme in ("picture", "latent") for snr in (0.0, 1.0) for case in range(3)
+    ]  # fmt: skip
+    axes = figures.measures_by_snr(pd.DataFrame(rows), {"a": "A", "b": "B"}, {"a": 0.5, "b": 0.25}, "SNR (dB)")
+    assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in axes] == [("SNR (dB)", "A"), ("SNR (dB)", "B")]
+    assert [list(line.get_ydata()) for line in axes[0].lines if len(line.get_xdata()) == 2][:2] == [[1.0, 2.0]] * 2
+    assert [set(ax.lines[-1].get_ydata()) for ax in axes] == [{0.5}, {0.25}]
+    assert [text.get_text() for text in axes[0].figure.legends[0].get_texts()] == ["picture", "latent", "device alone, no link"]

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rlli_core import Persona, PersonaAgent
+from rlli_core import FisherSnedecorF, Persona, PersonaAgent, SplitDiffusion, SplitPlan
 from rlli_core.allocation import train
-from rlli_core.book.panels.pages import allocation_panel, link_panel, persona_panel
+from rlli_core.book.panels.pages import airtime_panel, allocation_panel, link_panel, persona_panel
 from rlli_core.book.teaching import toys
 from rlli_core.book.teaching.panels import bit_panel, chain_panel, learning_panel
 from rlli_core.errors import InvalidArgument
+from rlli_core.qoe import psnr
 
 from ...allocation.conftest import service, source  # noqa: F401
 from ...qoe import models
@@ -116,3 +117,19 @@ def test_a_lattice_is_small_and_every_slider_that_matters_moves_in_it(service, p
         assert 3 <= len(panel.settings()) <= 300
     # Parameters between the stops move a stop; the lattice keeps its size.
     assert len(link_panel(2.3, 1.7, 17.5, -9.5).settings()) == len(link_panel(**LINK).settings())
+
+
+@pytest.mark.slow
+def test_the_airtime_panel_shows_the_picture_whole_or_blank_and_latents_that_follow_the_link(tiny_pipeline):
+    chain = SplitDiffusion(tiny_pipeline(), device="cpu")
+    panel = airtime_panel(chain, small_agent(), SplitPlan(1, 2), "a", 0, FisherSnedecorF(2.0, 1.5))
+    pictures = {snr: [part.picture for part in panel.update(snr, "no fading", "50% data")[1]] for snr in (-8, 0, 16)}
+    assert [len(found) for found in pictures.values()] == [4, 4, 4]
+    assert len(pictures[-8][0].getcolors()) == 1 < len(pictures[16][0].getcolors())
+    whole = chain.device_denoise(chain.server_denoise("a", SplitPlan(1, 2), 0), "a")
+    assert [psnr(found, whole) > 30 for found in pictures[16][1:]] == [True] * 3
+    assert pictures[-8][1].tobytes() != pictures[-8][2].tobytes() != pictures[-8][3].tobytes()
+    line, parts = show(panel, snr_db=2.0)
+    for moved in ({"channel": panel.controls["channel"].values[2]}, {"code": "75% data"}):  # the picture is lost by that
+        assert show(panel, snr_db=2.0, **moved)[1] != parts, moved
+    assert 3 <= len(panel.settings()) <= 300
