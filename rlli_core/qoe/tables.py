@@ -26,7 +26,8 @@ def score_table(records: Sequence, judge: Judge, objects: Sequence[str]) -> pd.D
 
     Returns:
         One row a record: device_prompt, shared_steps, device_steps, shared_fraction t0/(t0 + t_k), bep (NaN where the
-        latent was handed over unsent), seed, receiver, restart (NaN where there was none), and a column p_<object> each. Where the sweep also holds the unsent twin
+        latent was handed over unsent), seed, receiver and restart (NaN where there
+        was none) unless all are as in the paper, and a column p_<object> each. Where the sweep also holds the unsent twin
         of a sent record: psnr_db and ssim against it (PSNR is infinite for equal images).
 
     Raises:
@@ -45,7 +46,7 @@ def score_table(records: Sequence, judge: Judge, objects: Sequence[str]) -> pd.D
             reference = clean[_twin(record)]
             row |= {"psnr_db": psnr(record.image, reference), "ssim": ssim(record.image, reference)}
         rows.append(row | {f"p_{name}": verdict.objects[name] for name in objects})
-    return pd.DataFrame(rows).astype({"bep": float, "restart": float})
+    return _frame(rows)
 
 
 def agent_table(records: Sequence, agent: PersonaAgent, people: Mapping[str, Persona]) -> pd.DataFrame:
@@ -64,7 +65,16 @@ def agent_table(records: Sequence, agent: PersonaAgent, people: Mapping[str, Per
     for name, persona in people.items():
         scores = agent.scores(images, persona, prompts)
         rows += [_plan(record) | {"person": name, "score": score.value} for record, score in zip(records, scores)]
-    return pd.DataFrame(rows).astype({"bep": float, "restart": float})
+    return _frame(rows)
+
+
+def _frame(rows: list[dict]) -> pd.DataFrame:
+    """The table of some rows; how devices received is left out where all did as in the paper."""
+    table = pd.DataFrame(rows).astype({"bep": float, "restart": float})
+    plain = [
+        name for name, usual in (("receiver", table.receiver == "paper"), ("restart", table.restart.isna())) if usual.all()
+    ]
+    return table.drop(columns=plain)
 
 
 def _check_images(records: Sequence) -> None:
