@@ -39,7 +39,7 @@ FRAMES = "RLLI_PANELS"
 """Environment variable: where a kernel's panels put their frames; see `book.panels.panel`."""
 
 
-def of_checkout(path: Path) -> Path:
+def of_checkout(path: Path = DATA) -> Path:
     """Return a file or folder of the repository that is no part of the package.
 
     Raises:

@@ -25,7 +25,7 @@ def setup(app: object) -> dict:
 def read(app: object) -> None:
     """Remember the claims, and the numbers as `notebook.name`."""
     data = read_json(Path(app.srcdir) / "book" / "claims.json", "claims", "numbers")
-    app.rlli_claims = data["claims"]
+    app.rlli_claims = [*data["claims"], *data["own"]]
     app.rlli_numbers = {f"{name}.{key}": value for name, found in data["numbers"].items() for key, value in found.items()}
 
 
@@ -48,5 +48,5 @@ def tell_verdicts(app: object, page: str, _template: str, context: dict, _doctre
         if page == f"notebooks/{claim['notebook']}"
     )
     if items:
-        box = f'<ul class="verdicts" aria-label="Claims of the paper that this page measures">{items}</ul>'
+        box = f'<ul class="verdicts" aria-label="Claims that this page measures">{items}</ul>'
         context["body"] = context["body"].replace("</h1>", f"</h1>{box}", 1)

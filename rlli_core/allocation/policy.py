@@ -80,7 +80,7 @@ class Policy:
         shipped = sorted(file.stem for file in (DATA / "models" / "allocator").glob("*.safetensors"))
         path = DATA / "models" / "allocator" / f"{name}.safetensors" if str(name) in shipped else Path(name)
         if not path.is_file():
-            of_checkout(DATA)
+            of_checkout()
             raise ModelNotFound(f"no policy {str(name)!r}: name one of {', '.join(shipped)}, or a file that Policy.save wrote")
         service = check_type("service", ServiceEnv().service if service is None else service, Service, "a Service")
         try:

@@ -72,7 +72,7 @@ class TableQoE:
             UnusableFile: it is damaged.
         """
         if not path.is_file():
-            of_checkout(DATA)
+            of_checkout()
             raise ModelNotFound(f"no table of QoE at {path}; make it with: python -m rlli_core.allocation.gather")
         content = read_arrays(path, "scores", "alone", "prompts", "embeddings", "groups")
         raw, alone = content["scores"].astype(np.float32), content["alone"].astype(np.float32)

@@ -48,7 +48,7 @@ def doctor() -> int:
     tell("data", _data_here)
     tell("notebooks", lambda: f"{_sound_notebooks()}: {'not all will run, see above' if wrong else 'all will run'}")
     tell("hub models", lambda: f"will run{'' if _gpu() else ', at minutes an image without a GPU'}; see rlli models")
-    of_checkout(DATA)
+    of_checkout()
     return 1 if wrong else 0
 
 

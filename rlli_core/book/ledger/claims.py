@@ -139,9 +139,9 @@ def judge(claim: Claim, sources: Mapping[str, Source]) -> Finding:
     return Finding(claim, results, {check.notebook: sources[check.notebook] for check in claim.checks}, reason)
 
 
-def findings(ledger: Ledger, sources: Mapping[str, Source]) -> list[Finding]:
-    """Every claim, judged."""
-    return [judge(claim, sources) for claim in ledger.claims]
+def findings(ledger: Ledger, sources: Mapping[str, Source], own: bool = False) -> list[Finding]:
+    """Every claim of the paper, or else of the book itself, judged."""
+    return [judge(claim, sources) for claim in (ledger.own if own else ledger.claims)]
 
 
 def check_titles(ledger: Ledger, sources: Mapping[str, Source], headings: Mapping[str, str]) -> None:

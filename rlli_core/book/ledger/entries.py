@@ -90,9 +90,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Ledger:
-    """All claims, titles and figures, and how near a recorded number must be to the one in the book."""
+    """All claims of the paper, the book's own, titles and figures, and how near a recorded number must be to the one in the book."""
 
     claims: tuple[Claim, ...]
+    own: tuple[Claim, ...]
     titles: tuple[Title, ...]
     figures: tuple[Figure, ...]
     relative: float
@@ -110,7 +111,8 @@ def read(path: Path = LEDGER) -> Ledger:
     text = read_yaml(of_checkout(path), "claims", "titles", "figures", "agreement")
     try:
         ledger = Ledger(
-            tuple(map(_claim, [*text["claims"], *(OWN | entry for entry in text.get("own", ()))])), tuple(map(_title, text["titles"])),
+            tuple(map(_claim, text["claims"])), tuple(_claim(OWN | entry) for entry in text.get("own", ())),
+            tuple(map(_title, text["titles"])),
             tuple(Figure(**entry | {key: tuple(entry.get(key, ())) for key in ("pages", "claims")}) for entry in text["figures"]),
             **text["agreement"],
         )  # fmt: skip
@@ -118,7 +120,7 @@ def read(path: Path = LEDGER) -> Ledger:
         raise
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise LedgerError(f"{path.name}: {error}: is an entry missing or misspelt?") from error
-    ids = [claim.id for claim in ledger.claims]
+    ids = [claim.id for claim in (*ledger.claims, *ledger.own)]
     for known in (ids, [title.notebook for title in ledger.titles], [figure.paper for figure in ledger.figures]):
         if twice := {name for name in known if known.count(name) > 1}:
             raise LedgerError(f"{path.name}: {', '.join(sorted(twice))} stands there twice")

@@ -45,11 +45,13 @@ def write(folder: Path, ledger: Ledger, sources: Mapping[str, Source]) -> list[P
 
 
 def as_json(ledger: Ledger, sources: Mapping[str, Source]) -> dict:
-    """What claims.json holds: how near numbers must be, the claims with checks and verdicts, every notebook's numbers."""
+    """What claims.json holds: how near numbers must be, the claims with checks and verdicts (the paper's and the book's own), every
+    notebook's numbers."""
     return _rounded(
         {
             "agreement": {"relative": ledger.relative, "absolute": ledger.absolute},
             "claims": as_data(findings(ledger, sources)),
+            "own": as_data(findings(ledger, sources, own=True)),
             "numbers": {name: dict(source.numbers) for name, source in sources.items()},
         }
     )
@@ -107,9 +109,9 @@ def differences(written: Mapping, measured: Mapping) -> list[str]:
     Both are as `as_json` has them.
     """
     agreement = measured["agreement"]
-    before = {check["id"]: check for claim in written["claims"] for check in claim["checks"]}
+    before = {check["id"]: check for claim in _claims(written) for check in claim["checks"]}
     wrong = []
-    for check in (check for claim in measured["claims"] for check in claim["checks"]):
+    for check in (check for claim in _claims(measured) for check in claim["checks"]):
         was = before.pop(check["id"], dict.fromkeys(("measured", "low", "high")))
         if not check["compared"]:
             continue
@@ -122,6 +124,10 @@ def differences(written: Mapping, measured: Mapping) -> list[str]:
             shown = [_measured([pair[k] for pair in pairs]) for k in (0, 1)]
             wrong.append(f"{check['id']}: {shown[0]} in the book, {shown[1]} recorded ({check['value']})")
     return wrong + [f"{left}: in the book, and not in the ledger" for left in before]
+
+
+def _claims(data: Mapping) -> list:
+    return [*data["claims"], *data.get("own", ())]
 
 
 def slider_of(name: str) -> str | None:

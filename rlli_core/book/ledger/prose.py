@@ -108,7 +108,8 @@ def in_page(path: Path) -> list[Typed]:
 def in_reasons(path: Path) -> list[Typed]:
     """The digits typed into the reasons that the ledger gives for its verdicts, and into why checks are not testable."""
     found = []
-    for claim in read_yaml(path, "claims")["claims"]:
+    content = read_yaml(path, "claims")
+    for claim in [*content["claims"], *content.get("own", ())]:
         untestable = [entry["untestable"]["says"] for entry in (claim, *claim.get("checks", ())) if "untestable" in entry]
         found += [digits for text in (claim.get("reason", ""), *untestable) for digits in typed(text, claim["id"], fields=True)]
     return found

@@ -50,5 +50,5 @@ def say_changed() -> None:
 
 def write() -> None:
     """Record the files as they are now."""
-    of_checkout(DATA)
+    of_checkout()
     write_text(CHECKSUMS, "".join(f"{digest}  {name}\n" for name, digest in measured().items()))

@@ -178,8 +178,18 @@ def test_each_claim_is_measured_where_it_says(ledger):
             assert found.claim.reason, f"{found.claim.id} needs a reason"
 
 
+def test_the_books_own_claims_stand_apart_and_are_measured_where_they_say(ledger):
+    assert [claim.id for claim in ledger.own] == [f"H{k}" for k in range(1, len(ledger.own) + 1)] and len(ledger.own) >= 5
+    for found in claims.findings(ledger, claims.committed(), own=True):
+        assert found.claim.own and not found.claim.paper
+        assert found.claim.section in pages.headings_of(found.claim.notebook), found.claim.id
+        words = {"✓": "holds", "◐": "holds in part", "✗": "does not hold"}
+        assert found.verdict == words[found.symbol] and found.summary.startswith(f"{found.symbol} {found.verdict} (")
+        assert found.claim.reason or found.symbol == "✓", f"{found.claim.id} needs a reason"
+
+
 def test_every_check_can_fail(ledger):
-    for check in (check for claim in ledger.claims for check in claim.checks):
+    for check in (check for claim in (*ledger.claims, *ledger.own) for check in claim.checks):
         assert not all(check.keeps(value) for value in (-1e9, 0, 1e9)), check.id
 
 

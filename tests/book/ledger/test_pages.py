@@ -45,9 +45,10 @@ def test_the_committed_numbers_are_those_of_the_committed_notebooks(data):
 def test_the_page_holds_the_numbers_of_every_check(ledger, data, parts):
     page = parts["claims.md"]
     assert pages.differences(data, data) == []
-    rows = {row[0]: row for row in re.findall(r"^\| (C\d+\.\d+) \| .* \| (.*) \| (.*) \| (.*) \|$", page, re.M)}
-    checks = [check for claim in data["claims"] for check in claim["checks"]]
-    assert list(rows) == [check["id"] for check in checks] == [check.id for claim in ledger.claims for check in claim.checks]
+    rows = {row[0]: row for row in re.findall(r"^\| ([CH]\d+\.\d+) \| .* \| (.*) \| (.*) \| (.*) \|$", page, re.M)}
+    checks = [check for claim in data["claims"] + data["own"] for check in claim["checks"]]
+    known = [check.id for claim in (*ledger.claims, *ledger.own) for check in claim.checks]
+    assert list(rows) == [check["id"] for check in checks] == known
     for check in checks:
         _, required, measured, outcome = rows[check["id"]]
         assert (required, outcome) == (check["required"], check["outcome"])
@@ -123,7 +124,7 @@ def test_links_lead_to_notebooks_pages_and_headings(parts):
             elif name == "figure_list.md":
                 assert (pages.BOOK / target).is_file() and not anchor, f"{name}: {target}"
             else:
-                assert target in ("", "claims.md") and re.fullmatch(r"c\d+", anchor), f"{name}: {target}#{anchor}"
+                assert target in ("", "claims.md") and re.fullmatch(r"[ch]\d+", anchor), f"{name}: {target}#{anchor}"
 
 
 def test_every_figure_has_a_page_and_those_with_a_panel_its_slider(ledger, parts):
