@@ -93,11 +93,11 @@ class Ledger:
     """All claims of the paper, the book's own, titles and figures, and how near a recorded number must be to the one in the book."""
 
     claims: tuple[Claim, ...]
-    own: tuple[Claim, ...]
     titles: tuple[Title, ...]
     figures: tuple[Figure, ...]
     relative: float
     absolute: float
+    own: tuple[Claim, ...] = ()
 
 
 def read(path: Path = LEDGER) -> Ledger:
@@ -111,10 +111,9 @@ def read(path: Path = LEDGER) -> Ledger:
     text = read_yaml(of_checkout(path), "claims", "titles", "figures", "agreement")
     try:
         ledger = Ledger(
-            tuple(map(_claim, text["claims"])), tuple(_claim(OWN | entry) for entry in text.get("own", ())),
-            tuple(map(_title, text["titles"])),
+            tuple(map(_claim, text["claims"])), tuple(map(_title, text["titles"])),
             tuple(Figure(**entry | {key: tuple(entry.get(key, ())) for key in ("pages", "claims")}) for entry in text["figures"]),
-            **text["agreement"],
+            **text["agreement"], own=tuple(_claim(OWN | entry) for entry in text.get("own", ())),
         )  # fmt: skip
     except LedgerError:
         raise
