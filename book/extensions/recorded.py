@@ -25,7 +25,7 @@ def setup(app: object) -> dict:
 def read(app: object) -> None:
     """Remember the claims, and the numbers as `notebook.name`."""
     data = read_json(Path(app.srcdir) / "book" / "claims.json", "claims", "numbers")
-    app.rlli_claims = [*data["claims"], *data["own"]]
+    app.rlli_claims = [*data["claims"], *data.get("own", [])]
     app.rlli_numbers = {f"{name}.{key}": value for name, found in data["numbers"].items() for key, value in found.items()}
 
 
