@@ -1,9 +1,11 @@
 """Tiny random Stable Diffusion pipelines out of diffusers' own classes, for every test that needs a chain."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -88,6 +90,19 @@ def tiny_pipeline(tiny_parts: dict[str, object]) -> Callable[..., StableDiffusio
         return pipeline
 
     return build
+
+
+@pytest.fixture
+def kill() -> Callable[[subprocess.Popen], None]:
+    """Call it with a process to kill it by SIGKILL; those that it had started must then end by themselves."""
+
+    def now(process: subprocess.Popen) -> None:
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait()
+        assert not psutil.wait_procs(family, timeout=10)[1]
+
+    return now
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def _wanted(case: int, seed: int) -> bool:
 
 
 def _handoffs_of(chain: SplitDiffusion, score: Score, unit: tuple[int, int]) -> np.ndarray:
-    """Scores of one case and seed, and the effective timesteps on the link, as `_unpack` reads them."""
+    """Scores of one case and seed, and the effective timesteps on the link, as `assemble_handoffs` reads them."""
     case, seed = unit
     prompts, link, parts = handoffs.cases()[case], Link(), []
 

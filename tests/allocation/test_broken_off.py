@@ -1,14 +1,12 @@
 """Trainings and the study killed by SIGKILL and run again: the same as of one that nobody killed; damaged files are named."""
 
 import json
-import signal
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 
 from rlli_core.allocation import gather, study, train
@@ -49,7 +47,7 @@ if __name__ == "__main__":
 
 @pytest.mark.training
 @pytest.mark.slow
-def test_a_killed_study_goes_on_to_the_same_results(tmp_path):
+def test_a_killed_study_goes_on_to_the_same_results(kill, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(STUDY.format(tests=str(__file__).rsplit("/", 1)[0], short=SHORT))
 
@@ -61,10 +59,7 @@ def test_a_killed_study_goes_on_to_the_same_results(tmp_path):
     while not checkpoint.exists() and time.monotonic() < end:
         time.sleep(0.05)
     time.sleep(0.2)
-    family = psutil.Process(killed.pid).children(recursive=True)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert not psutil.wait_procs(family, timeout=10)[1]
+    kill(killed)
     assert checkpoint.exists() and not (tmp_path / "killed" / "g-ddpg-0" / "result.json").exists()
     done = (tmp_path / "killed" / "ddpg-0" / "result.json").stat().st_mtime_ns
     assert start(tmp_path / "killed").wait(600) == 0 == whole.wait(600)

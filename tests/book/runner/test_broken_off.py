@@ -1,7 +1,6 @@
 """Runs and sweeps that are killed or lose their ground: what was there stays, and the next command makes the same."""
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -9,7 +8,6 @@ import time
 from pathlib import Path
 
 import nbformat
-import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tqdm import tqdm
@@ -63,7 +61,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.kernel
-def test_a_killed_sweep_goes_on_to_the_same_table(checkout, tmp_path):
+def test_a_killed_sweep_goes_on_to_the_same_table(kill, checkout, tmp_path):
     """Killed in its second point, with all of its family alive; an uninterrupted sweep has the same bytes."""
     held = tmp_path / "held"
     wait = f"import pathlib, time\nwhile a == 2 and pathlib.Path({str(held)!r}).exists():\n    time.sleep(0.1)"
@@ -76,10 +74,7 @@ def test_a_killed_sweep_goes_on_to_the_same_table(checkout, tmp_path):
     while not (folder / "a=2" / ".fig01_sum.lock").exists() and time.monotonic() < end:
         time.sleep(0.1)
     time.sleep(1)
-    family = psutil.Process(sweep.pid).children(recursive=True)
-    sweep.send_signal(signal.SIGKILL)
-    sweep.wait()
-    assert not psutil.wait_procs(family, timeout=10)[1]
+    kill(sweep)
     held.unlink()
     first = folder / "a=1" / "fig01_sum.json"
     done = first.read_bytes(), first.stat().st_mtime_ns
