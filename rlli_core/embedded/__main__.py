@@ -1,7 +1,7 @@
 """Make the embedded models: `python -m rlli_core.embedded all`.
 
 Stages: autoencoder, judge, generator, decoder (the autoencoder's, longer, for the latents that the generator learnt),
-evaluate, agent (the persona agent), evaluate-agent, prompts (`data/prompts.yaml`); each training resumes from its checkpoint
+evaluate, agent (the persona agent), evaluate-agent, looks (the pictures against renders), prompts (`data/prompts.yaml`); each training resumes from its checkpoint
 (in $RLLI_WORK, by default the folder rlli in the system's one for caches, such as ~/.cache/rlli), and all write to --output. To use every core:
 `torchrun --standalone --nproc-per-node 2 -m rlli_core.embedded generator`, with OMP_NUM_THREADS=1.
 """
@@ -23,11 +23,11 @@ from ..diffusion.split import SplitDiffusion
 from ..errors import told
 from ..files import DATA, WORK, check_writable, provenance, read_json, whole, write_json
 from ..qoe.agent import PersonaAgent
-from . import autoencoder, evaluate, generator, judge, persona_agent, prompts, scenes
+from . import autoencoder, evaluate, generator, judge, looks, persona_agent, prompts, scenes
 from .training import workers
 
 STEPS = {"autoencoder": 3_500, "judge": 2_000, "generator": 7_000, "decoder": 1_500, "agent": 1_500}  # about the shipped
-ORDER = ("autoencoder", "judge", "generator", "decoder", "evaluate", "agent", "evaluate-agent", "prompts")
+ORDER = ("autoencoder", "judge", "generator", "decoder", "evaluate", "agent", "evaluate-agent", "looks", "prompts")
 
 
 def main() -> None:
@@ -144,6 +144,22 @@ def report_agent(output: Path, divide: int) -> None:
     write(path, numbers, "evaluate-agent")
 
 
+def report_looks(output: Path, divide: int) -> None:
+    """Measure the generator's pictures, add them to `results/looks.json` by the world they were learnt from, and draw the panel."""
+    folder, path = output / "models" / "embedded-sd", output / "results" / "looks.json"
+    chain = SplitDiffusion.from_pretrained(folder, dtype="bf16")
+    the_judge, agent = (
+        judge.Judge.from_pretrained(output / "models" / "judge"),
+        PersonaAgent.from_pretrained(output / "models" / "persona-agent", dtype="bf16", batch_size=64),
+    )
+    world = read_json(folder / "training.json").get("world", "varied")
+    page, names = looks.panel(chain)
+    page.save(output / "results" / f"looks_{world}.png")
+    write_json(output / "results" / f"looks_{world}_key.json", names)
+    numbers = {world: looks.measure(chain, the_judge, agent, world, divide)}
+    write(path, (read_json(path) if path.exists() else {}) | numbers, "looks")
+
+
 def write_prompts(output: Path, divide: int) -> None:
     """Write `prompts.yaml`: objects, prompts that combine them, and the groups of similar prompts."""
     chain = SplitDiffusion.from_pretrained(output / "models" / "embedded-sd")
@@ -156,5 +172,5 @@ def write(path: Path, numbers: dict, stage: str) -> None:
     print(path.read_text(encoding="utf-8"))
 
 
-REPORTS = {"evaluate": report, "evaluate-agent": report_agent, "prompts": write_prompts}
+REPORTS = {"evaluate": report, "evaluate-agent": report_agent, "looks": report_looks, "prompts": write_prompts}
 sys.exit(told(main))

@@ -39,10 +39,14 @@ def augment(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 def train(
     steps: int, seed: int = 0, images: int = 24_000, batch: int = 64, world: str = scenes.WORLD, **kwargs
 ) -> tuple[Judge, int]:
-    """Cross-entropy on object and scene; where two objects are shown, half the target each."""
+    """Cross-entropy on object and scene; where two objects are shown, half the target each.
+
+    Half of the scenes are of the varied world, so that the judge knows a thing in whatever way it is drawn.
+    """
     torch.manual_seed(seed + 1)
     model = build().to(memory_format=torch.channels_last)
-    data, labels = rendered(seed, images, world=world)
+    sets = [rendered(seed, images // 2, world=name) for name in ("varied", world)]
+    data, labels = np.concatenate([drawn for drawn, _ in sets]), [label for _, said in sets for label in said]
     objects = torch.zeros(len(labels), len(scenes.NAMES))
     places = torch.tensor([scenes.PLACES.index(label["place"]) for label in labels])
     for row, label in zip(objects, labels):
@@ -76,6 +80,6 @@ def recompute_batch_norm(
     model.train()
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
-    for i in range(0, count, 64):
-        model(augment(to_tensor(data[i : i + 64]), rng))
+    for some in rng.permutation(len(data))[:count].reshape(-1, 64):
+        model(augment(to_tensor(data[np.sort(some)]), rng))
     return model.eval()
