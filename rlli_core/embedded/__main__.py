@@ -24,7 +24,7 @@ from ..errors import told
 from ..files import DATA, WORK, check_writable, provenance, read_json, whole, write_json
 from ..qoe.agent import PersonaAgent
 from . import autoencoder, evaluate, generator, judge, looks, persona_agent, prompts, scenes
-from .training import workers
+from .training import core_minutes, workers
 
 STEPS = {"autoencoder": 3_500, "judge": 2_000, "generator": 7_000, "decoder": 1_500, "agent": 1_500}  # about the shipped
 ORDER = ("autoencoder", "judge", "generator", "decoder", "evaluate", "agent", "evaluate-agent", "looks", "prompts")
@@ -33,7 +33,7 @@ ORDER = ("autoencoder", "judge", "generator", "decoder", "evaluate", "agent", "e
 def main() -> None:
     """Run the stages named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m rlli_core.embedded", description=__doc__.splitlines()[0])
-    parser.add_argument("stage", choices=[*ORDER, "all"])
+    parser.add_argument("stage", choices=[*ORDER, "names", "all"])
     parser.add_argument("--steps", type=int, help=f"length of the training schedule (default {STEPS})")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes; resumable")
     parser.add_argument("--seed", type=int, default=0)
@@ -69,44 +69,46 @@ def main() -> None:
 
 
 def train(stage: str, folder: Path, go_on: bool, **budget) -> Callable[[], None]:
-    """Train one model and return the function that writes it to `folder`."""
+    """Train one model and return the function that writes it to `folder`, with the record of its training."""
+    target = folder / {"judge": "judge", "agent": "persona-agent"}.get(stage, "embedded-sd")
     vae_folder = folder / "embedded-sd" / "vae"
     if stage == "judge":
-        return partial(judge.train(**budget)[0].save, folder / "judge")
+        the_judge, steps = judge.train(**budget)
+        return partial(the_judge.save, target, recorded(target, stage, steps, False, budget))
     if stage == "agent":
-        target = folder / "persona-agent"
         model, steps = persona_agent.train(start=target if go_on else None, **budget)
-        done = {"steps": steps, "seed": budget["seed"], "continued": go_on, "command": " ".join(sys.orig_argv[1:])}
-        return partial(persona_agent.save, model, persona_agent.CHOSEN, target, done)
-    if stage == "autoencoder" and not go_on:
-        return exporter(autoencoder.train(**budget)[0], vae_folder)
-    vae = AutoencoderTiny.from_pretrained(vae_folder, torch_dtype=torch.float32)
-    vae.register_to_config(_name_or_path="")  # or the exported config would name a folder of this machine
+        return partial(persona_agent.save, model, persona_agent.CHOSEN, target, recorded(target, stage, steps, go_on, budget))
+    vae = None
+    if stage != "autoencoder" or go_on:
+        vae = AutoencoderTiny.from_pretrained(vae_folder, torch_dtype=torch.float32)
+        vae.register_to_config(_name_or_path="")  # or the exported config would name a folder of this machine
+    if stage == "generator":
+        model, steps = generator.train(vae, start=target if go_on else None, **budget)
+        return partial(generator.export, model, vae, target, recorded(target, stage, steps, go_on, budget))
     if stage == "autoencoder":
-        return exporter(autoencoder.train(start=vae, **budget)[0], vae_folder)
-    if stage == "decoder":
-        return exporter(autoencoder.train_decoder(vae, **budget)[0], vae_folder)
-    target = folder / "embedded-sd"
-    model, steps = generator.train(vae, start=target if go_on else None, **budget)
-    done = {
-        "steps": steps,
-        "schedule_steps": budget["steps"],
-        "seed": budget["seed"],
-        "continued": go_on,
-        "world": budget["world"],
-        "images": budget["images"],
-    }
-    return partial(generator.export, model, vae, target, done | {"command": " ".join(sys.orig_argv[1:])})
+        vae, steps = autoencoder.train(start=vae, **budget)
+    else:
+        vae, steps = autoencoder.train_decoder(vae, **budget)
+    return partial(export_autoencoder, vae, vae_folder, recorded(target, stage, steps, go_on or stage == "decoder", budget))
 
 
-def exporter(model: AutoencoderTiny, folder: Path) -> Callable[[], None]:
-    """The function that writes an autoencoder as float16 safetensors."""
+def recorded(folder: Path, stage: str, steps: int, continued: bool, budget: dict) -> dict:
+    """The records of all trainings of a folder with this one's; what it went on from stays in it as "from"."""
+    path = folder / "training.json"
+    records = read_json(path) if path.exists() else {}
+    names = persona_agent.checkpoints(persona_agent.CHOSEN, continued) if stage == "agent" else (stage,)
+    about = provenance(" ".join(sys.orig_argv[1:])) | {"steps": steps, "core_minutes": sum(map(core_minutes, names))}
+    about |= {name: budget[name] for name in ("seed", "world", "images") if name in budget}
+    if stage == "agent":
+        about["ratings"] = steps * persona_agent.ratings_a_step(continued)
+    return records | {stage: about | ({"from": records.get(stage)} if continued else {})}
 
-    def write() -> None:
-        with whole(folder) as place:
-            model.half().save_pretrained(place)
 
-    return write
+def export_autoencoder(model: AutoencoderTiny, folder: Path, records: dict) -> None:
+    """Write an autoencoder as float16 safetensors, and the records of its model's folder."""
+    with whole(folder) as place:
+        model.half().save_pretrained(place)
+    write_json(folder.parent / "training.json", records)
 
 
 def report(output: Path, divide: int) -> None:
@@ -145,19 +147,38 @@ def report_agent(output: Path, divide: int) -> None:
 
 
 def report_looks(output: Path, divide: int) -> None:
-    """Measure the generator's pictures, add them to `results/looks.json` by the world they were learnt from, and draw the panel."""
-    folder, path = output / "models" / "embedded-sd", output / "results" / "looks.json"
-    chain = SplitDiffusion.from_pretrained(folder, dtype="bf16")
-    the_judge, agent = (
-        judge.Judge.from_pretrained(output / "models" / "judge"),
-        PersonaAgent.from_pretrained(output / "models" / "persona-agent", dtype="bf16", batch_size=64),
-    )
-    world = read_json(folder / "training.json").get("world", "varied")
-    page, names = looks.panel(chain)
-    page.save(output / "results" / f"looks_{world}.png")
-    write_json(output / "results" / f"looks_{world}_key.json", names)
-    numbers = {world: looks.measure(chain, the_judge, agent, world, divide)}
-    write(path, (read_json(path) if path.exists() else {}) | numbers, "looks")
+    """Measure the generator's pictures against renders, and add that to `results/looks.json` by the world they were learnt from.
+
+    Pages for somebody to name are drawn beside it in `WORK`; `name` reads the answers.
+    """
+    chain = SplitDiffusion.from_pretrained(output / "models" / "embedded-sd", dtype="bf16")
+    the_judge = judge.Judge.from_pretrained(output / "models" / "judge")
+    agent = PersonaAgent.from_pretrained(output / "models" / "persona-agent", dtype="bf16", batch_size=64)
+    world, folder = world_of(output), WORK / "naming" / world_of(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "shown.json", {"shown": looks.naming_pages(looks.panel(chain), folder, seed=1)})
+    add_looks(output, "looks", looks.measure(chain, the_judge, agent, world, divide))
+
+
+def report_names(output: Path, divide: int) -> None:
+    """Compare what somebody named, `WORK/naming/WORLD/answers.json` (a list in the order of the numbers), with what was shown."""
+    folder = WORK / "naming" / world_of(output)
+    shown, answers = (read_json(folder / f"{name}.json", name)[name] for name in ("shown", "answers"))
+    add_looks(output, "names", {"names": {"answers": answers, "right": looks.named_right(shown, answers)}})
+
+
+def world_of(output: Path) -> str:
+    """The world that a generator was trained on last."""
+    return str(read_json(output / "models" / "embedded-sd" / "training.json", "generator")["generator"].get("world", "varied"))
+
+
+def add_looks(output: Path, stage: str, numbers: dict) -> None:
+    """Add numbers to those of this world; those of others stay."""
+    path, world = output / "results" / "looks.json", world_of(output)
+    known = read_json(path) if path.exists() else {}
+    made = {"provenance": provenance(f"python -m rlli_core.embedded {stage}")}
+    write_json(path, known | {world: known.get(world, {}) | numbers | made})
+    print(path.read_text(encoding="utf-8"))
 
 
 def write_prompts(output: Path, divide: int) -> None:
@@ -172,5 +193,11 @@ def write(path: Path, numbers: dict, stage: str) -> None:
     print(path.read_text(encoding="utf-8"))
 
 
-REPORTS = {"evaluate": report, "evaluate-agent": report_agent, "looks": report_looks, "prompts": write_prompts}
+REPORTS = {
+    "evaluate": report,
+    "evaluate-agent": report_agent,
+    "looks": report_looks,
+    "names": report_names,
+    "prompts": write_prompts,
+}
 sys.exit(told(main))

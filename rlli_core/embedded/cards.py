@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 
 from ..files import DATA, model_folder, read_json
+from . import scenes
 
 # Each by its name, so that a card is out of date when its own measurements change and not when another result does.
 RESULTS = {
     "embedded": DATA / "results" / "embedded.json",
     "persona_agent": DATA / "results" / "persona_agent.json",
+    "looks": DATA / "results" / "looks.json",
 }
 
 
@@ -42,6 +44,43 @@ def targets_table() -> pd.DataFrame:
     return _against_targets(rows)
 
 
+MEASURES = {  # of looks: what it is called, and how it is written
+    "frechet": ("Fréchet distance, judge's features", "{:.1f}"),
+    "frechet_pixels": ("Fréchet distance, pixels at 32 x 32", "{:.2f}"),
+    "precision": ("precision", "{:.2f}"),
+    "recall": ("recall", "{:.2f}"),
+    "two_sample": ("told from renders, held out (.5 is chance)", "{:.2f}"),
+    "sharpness": ("sharpness", "{:.3f}"),
+    "box_psnr_db": ("PSNR to the most alike render, object's box (dB)", "{:.1f}"),
+}
+SETS = {"renders": "renders", "autoencoded": "through the autoencoder", "steps_10": "10 steps", "steps_25": "25 steps"}
+
+
+def looks_table() -> pd.DataFrame:
+    """The shipped generator and the one before it, each against renders of the world that it learnt from."""
+    found = read_results("looks")
+    worlds = {"before": found["varied"], "now": found[scenes.WORLD]}
+    table = {
+        (when, said): {
+            title: form.format(numbers[key][measure]) if measure in numbers[key] else ""
+            for measure, (title, form) in MEASURES.items()
+        }
+        for when, numbers in worlds.items()
+        for key, said in SETS.items()
+    }
+    return pd.DataFrame(table).rename_axis("measure")
+
+
+def steps_table() -> pd.DataFrame:
+    """What a number of steps brings the shipped generator, on its own grid and from the best start (`looks.step_curve`)."""
+    curve = read_results("looks")[scenes.WORLD]["step_curve"]
+    table = {"start from": [str(start or "grid") for start in curve["starts"]]}
+    for kind, said in (("grid", "own grid"), ("start", "best start")):
+        table |= {f"{said}: Fréchet distance": curve[kind]["frechet"], f"{said}: agents' score": curve[kind]["score"]}
+    table["own grid: latent error"] = curve["grid"]["latent_error"]
+    return pd.DataFrame(table, index=pd.Index(curve["steps"], name="steps"))
+
+
 def agent_targets_table() -> pd.DataFrame:
     """The shipped persona agent against the targets it was built for."""
     found = read_results("persona_agent")
@@ -69,8 +108,8 @@ def candidates_table() -> pd.DataFrame:
     shipped = {
         "weights (M)": found["speed"]["weights"] / 1e6,
         "size (MB)": _megabytes(model_folder("persona-agent")),
-        "core-minutes": trained["core_minutes"],
-        "ratings seen": trained["ratings"],
+        "core-minutes": in_all(trained["agent"], "core_minutes"),
+        "ratings seen": in_all(trained["agent"], "ratings"),
         "ms a rating": found["speed"]["milliseconds"],
         "objects, renders": told["object_renders"],
         "objects, chain": told["object_split"],
@@ -79,6 +118,11 @@ def candidates_table() -> pd.DataFrame:
     }
     table = pd.DataFrame(found["candidates"] | {"shipped: Swin, 16 tokens; names the factors": shipped})
     return table.rename_axis("measure").map(lambda value: f"{value:,.0f}" if value >= 1000 else f"{value:.3g}")
+
+
+def in_all(record: dict | None, name: str) -> float:
+    """A number of a training and of those it went on from, added up."""
+    return 0 if record is None else record.get(name, 0) + in_all(record.get("from"), name)
 
 
 def _megabytes(folder: Path) -> float:

@@ -6,13 +6,15 @@ that went through the autoencoder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy.stats import binomtest
 from tqdm.auto import tqdm
 from transformers import ResNetConfig, ResNetForImageClassification
@@ -32,6 +34,13 @@ STEPS = (1, 2, 3, 4, 6, 8, 10, 16, 25, 50)
 FEW = 10  # up to so many steps a late start is tried
 STARTS = (700, 800, 870, 930)
 LONGEST = 100
+ALSO = {  # what else somebody may call it who knows no list of names
+    "dog": ("puppy", "labrador"), "cat": ("kitten",), "rabbit": ("bunny", "hare"), "pig": ("piglet",), "duck": ("mallard",),
+    "turtle": ("tortoise",), "crocodile": ("alligator",), "pigeon": ("dove", "bird"), "dinosaur": ("t-rex", "tyrannosaur"),
+    "hamburger": ("burger", "cheeseburger"), "man": ("person", "waiter", "groom"), "teddy bear": ("teddy", "bear"),
+    "cactus": ("cacti",), "car": ("automobile",), "bicycle": ("bike",), "rocket": ("spaceship",), "sailboat": ("boat", "ship"),
+    "ball": ("football",), "teapot": ("kettle",), "gift": ("present",), "crown": ("tiara",),
+}  # fmt: skip
 
 
 def against_renders(
@@ -210,21 +219,41 @@ def n_star(steps: Sequence[int], values: Sequence[float], left: float = 0.05) ->
     return steps[int(far[-1]) + 1] if len(far) else steps[0]
 
 
-def panel(chain: SplitDiffusion, seeds: int = 6, steps: int = 10, order_seed: int = 0) -> tuple[Image.Image, list[str]]:
-    """A page of all objects, a row an object in an order that nobody knows, `seeds` pictures each, at places in turn.
-
-    Returns:
-        The page, and the objects from top to bottom, for whoever compares names with it.
-    """
-    names = [scenes.NAMES[i] for i in np.random.default_rng(order_seed).permutation(len(scenes.NAMES))]
-    side, gap = scenes.SIZE, 6
-    page = Image.new("RGB", (seeds * (side + gap), len(names) * (side + gap)), "white")
-    for row, name in enumerate(names):
+def panel(chain: SplitDiffusion, seeds: int = 6, steps: int = 10) -> dict[str, Images]:
+    """Pictures of every object, `seeds` of each at places in turn."""
+    found = {}
+    for row, name in enumerate(scenes.NAMES):
         places = [place for place in scenes.PLACES if not scenes.held_out(name, place)]
         prompts = [f"{scenes.article(name)} {scenes.SCENES[places[k % len(places)]][0]}" for k in range(seeds)]
-        for k, image in enumerate(chain.generates(prompts, steps, range(row * seeds, (row + 1) * seeds))):
-            page.paste(image, (k * (side + gap), row * (side + gap)))
-    return page, names
+        found[name] = chain.generates(prompts, steps, range(row * seeds, (row + 1) * seeds))
+    return found
+
+
+def naming_pages(pictures: Mapping[str, Images], folder: Path, seed: int, rows: int = 6, columns: int = 10) -> list[str]:
+    """Write pages of numbered pictures in random order, for somebody to name who knows no prompt; returns what they show."""
+    every = [(name, image) for name, images in pictures.items() for image in images]
+    order = np.random.default_rng(seed).permutation(len(every))
+    side, head = 192, 22
+    for number, start in enumerate(range(0, len(every), rows * columns)):
+        page = Image.new("RGB", (columns * (side + 8), rows * (side + head)), "white")
+        for place, i in enumerate(order[start : start + rows * columns]):
+            x, y = place % columns * (side + 8), place // columns * (side + head)
+            ImageDraw.Draw(page).text((x + 4, y + 2), str(start + place), fill="black", font_size=16)
+            page.paste(every[i][1].resize((side, side), Image.LANCZOS), (x, y + head))
+        page.save(folder / f"page_{number}.png")
+    return [every[i][0] for i in order]
+
+
+def named_right(shown: Sequence[str], answers: Sequence[str]) -> dict[str, int]:
+    """How many of each object's pictures were named right: by its name, one of `ALSO`, or words that have it as a part.
+
+    >>> named_right(["ball", "ball", "dog"], ["a soccer ball", "an orange", "puppy"])
+    {'ball': 1, 'dog': 1}
+    """
+    found = dict.fromkeys(shown, 0)
+    for name, answer in zip(shown, answers):
+        found[name] += any(re.search(rf"\b{word}s?\b", answer.lower()) for word in (name, *ALSO.get(name, ())))
+    return found
 
 
 def measure(chain: SplitDiffusion, judge: Judge, agent: PersonaAgent, world: str, divide: int = 1) -> dict:

@@ -241,7 +241,7 @@ def train(
             third of the people, since what is then left to learn is to see.
     """
     torch.manual_seed(seed)
-    slug = candidate.lower().replace(", ", "-").replace(" ", "-")
+    *before, name = checkpoints(candidate, start is not None)
     sets, batch = [rendered_examples(0), split_examples(0)], share(batch)  # seed 1 is held out
     kwargs = {"lr": 1.5e-3, "muon": True, "ema": 0.998, "save_every": 200} | kwargs
     first, second = BatchSampler(candidate, sets, [0.75, 0.25]), BatchSampler(candidate, sets, [0.4, 0.6])
@@ -249,13 +249,24 @@ def train(
         model = LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32, attn_implementation="eager")
         second = BatchSampler(candidate, sets, [0.6, 0.4], PERSONAS // 3)
         rate = partial(rating_loss, model, second, 2 * batch, (seed, 3), 0.5)
-        return fit(f"agent-go-on-{slug}", model, rate, steps=steps, **kwargs | {"lr": 8e-4, "warmup": 30, "ema": 0.99})
+        return fit(name, model, rate, steps=steps, **kwargs | {"lr": 8e-4, "warmup": 30, "ema": 0.99})
     model = build(candidate)
     describe = partial(description_loss, model, first, 2 * batch, (seed, 1))
-    model, done = fit(f"agent-describe-{slug}", model, describe, steps=describe_steps, **kwargs)
+    model, done = fit(before[0], model, describe, steps=describe_steps, **kwargs)
     if done < describe_steps:
         return model, 0
-    return fit(f"agent-rate-{slug}", model, partial(rating_loss, model, second, batch, (seed, 2), 0.2), steps=steps, **kwargs)
+    return fit(name, model, partial(rating_loss, model, second, batch, (seed, 2), 0.2), steps=steps, **kwargs)
+
+
+def checkpoints(candidate: str, continued: bool) -> tuple[str, ...]:
+    """Names of the checkpoints of a training: of both stages, or of the one that goes on from a model."""
+    slug = candidate.lower().replace(", ", "-").replace(" ", "-")
+    return (f"agent-go-on-{slug}",) if continued else (f"agent-describe-{slug}", f"agent-rate-{slug}")
+
+
+def ratings_a_step(continued: bool, batch: int = 32) -> int:
+    """Ratings that one step of `train` learns from."""
+    return 2 * batch * (PERSONAS // 3) if continued else batch * PERSONAS
 
 
 def description_loss(

@@ -91,11 +91,12 @@ def fit(
     average = EMAModel(parameters, decay=ema, foreach=True)
     optimizers = new_optimizers(model, lr, weight_decay, muon)
     held = [(opt, p) for opt in optimizers for group in opt.param_groups for p in group["params"]]
-    start = 0
+    start, spent = 0, 0.0
     if path.exists():
         try:
             with safe_open(path, "pt") as saved:
                 start = average.optimization_step = int(saved.metadata()["step"])
+                spent = float(saved.metadata().get("core_seconds", 0))
                 for i, parameter in enumerate(parameters):
                     parameter.data.copy_(saved.get_tensor(f"weight.{i}"))
                     average.shadow_params[i].copy_(saved.get_tensor(f"average.{i}"))
@@ -108,6 +109,8 @@ def fit(
                 f"{path} is damaged or of another model, delete it to begin again: {first_line(error)}"
             ) from error
 
+    began = time.process_time()
+
     def save(step: int) -> None:
         tensors = {}
         for i, parameter in enumerate(parameters):
@@ -115,7 +118,8 @@ def fit(
             tensors |= {f"weight.{i}": parameter.data.contiguous(), f"average.{i}": mean.contiguous()}
         for i, (optimizer, parameter) in enumerate(held):
             tensors |= {f"state.{i}.{field}": value.contiguous() for field, value in optimizer.state[parameter].items()}
-        write_weights(path, tensors, {"step": str(step)})
+        seconds = spent + (time.process_time() - began) * workers().num_processes
+        write_weights(path, tensors, {"step": str(step), "core_seconds": f"{seconds:.0f}"})
 
     team, step, smooth = workers(), start, None
     bar = tqdm(range(start, steps), desc=name, mininterval=10, initial=start, total=steps, disable=not team.is_main_process)
@@ -148,6 +152,12 @@ def fit(
     if ema:
         average.copy_to(parameters)
     return model.eval(), step
+
+
+def core_minutes(name: str) -> float:
+    """Time that all cores together gave to the training whose checkpoint has this name, up to the last one."""
+    with safe_open(WORK / f"{name}.safetensors", "pt") as saved:
+        return round(float(saved.metadata()["core_seconds"]) / 60, 1)
 
 
 def new_optimizers(model: torch.nn.Module, lr: float, weight_decay: float, muon: bool) -> list[torch.optim.Optimizer]:

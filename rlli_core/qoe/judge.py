@@ -14,7 +14,7 @@ from transformers import ResNetForImageClassification
 
 from ..compute import first_variant, quiet
 from ..errors import InvalidArgument, ModelNotFound, first_line
-from ..files import check_model_folder, model_folder, whole
+from ..files import check_model_folder, model_folder, whole, write_json
 from .pictures import as_seen
 
 
@@ -70,10 +70,12 @@ class Judge:
         except Exception as error:  # damaged files make the library raise whatever comes first
             raise ModelNotFound(f"the judge in {folder} does not load, get it again: {first_line(error)}") from error
 
-    def save(self, folder: Path) -> None:
-        """Write the weights as float16 safetensors."""
+    def save(self, folder: Path, training: dict | None = None) -> None:
+        """Write the weights as float16 safetensors, and the record of their training beside them where there is one."""
         with whole(folder) as place:
             self.model.half().save_pretrained(place)
+            if training is not None:
+                write_json(place / "training.json", training)
         self.model.float()
 
     @torch.no_grad()

@@ -44,12 +44,13 @@ def test_captions_include_the_wordings_of_the_paper(text):
 
 
 def test_the_world_of_the_shipped_models_is_drawn_as_it_was_for_them():
+    assert scenes.WORLD == "cells"
     drawn = [scenes.scene(7, i) for i in range(20)]
-    assert scenes.WORLD == "varied" and [d.caption for d in drawn[:2]] == [
-        "A teapot stands at night, flat style",
-        "An umbrella and a cow in a meadow, plain style",
+    assert [d.caption for d in drawn[:2]] == [
+        "A teapot is under the stars, flat style",
+        "An umbrella next to a duck in a meadow, noto style",
     ]
-    assert hashlib.sha256(str([(d.caption, d.boxes) for d in drawn]).encode()).hexdigest()[:16] == "8c48faf5e33e2b97"
+    assert hashlib.sha256(str([(d.caption, d.boxes) for d in drawn]).encode()).hexdigest()[:16] == "99e5f38f01360588"
 
 
 def test_in_cells_single_objects_have_one_size_and_six_places():
