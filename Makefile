@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := .venv/.ready
 
-.PHONY: book test check static lab voila notebooks checksums lock clean
+.PHONY: book test check static lab voila notebooks models checksums lock clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml constraints.txt
@@ -47,6 +47,17 @@ voila: $(READY)
 notebooks: $(READY)
 	$(BIN)/rlli run --all --profile smoke --write-back
 	$(BIN)/rlli claims --write
+
+# After a change of what the models learn from: everything made anew, in this order; each part goes on where it was broken off.
+# A night on two cores.
+models: $(READY)
+	$(BIN)/python -m rlli_core.embedded all
+	$(BIN)/python -m rlli_core.allocation.gather table
+	$(BIN)/python -m rlli_core.allocation.gather handoffs
+	$(BIN)/rlli train --study --profile full
+	$(BIN)/python -m rlli_core.book.browser.atlas
+	$(BIN)/rlli models --write-checksums
+	$(MAKE) notebooks
 
 checksums: $(READY)
 	$(BIN)/rlli models --write-checksums
