@@ -1,7 +1,7 @@
 """Prompts that users of one edge server may ask for, and which of them are alike enough to share steps.
 
 In Sec. V-A of the paper the agents name 50 objectives and combine them into prompts. Ours are the 50 objects that the
-embedded generator can draw, each at two of its places and, where it is alive, under a tree or beside another object.
+embedded generator can draw, each at three of its places and, where it is alive, under a tree or beside another object.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def combine(seed: int = 0) -> list[str]:
     made = []
     for name in scenes.NAMES:
         places = [place for place in scenes.PLACES if not scenes.held_out(name, place)]
-        first, second = rng.choice(places, 2, replace=False)
-        made += [f"{scenes.article(name)} {scenes.SCENES[place][0]}" for place in (first, second)]
+        chosen = rng.choice(places, 3, replace=False)
+        made += [f"{scenes.article(name)} {scenes.SCENES[place][0]}" for place in chosen]
         if name in scenes.LIVING:
             relation = rng.choice(["under a tree", "and " + scenes.article(str(rng.choice(scenes.NAMES[18:28])))])
-            made.append(f"{scenes.article(name)} {relation} {scenes.SCENES[first][0]}")
+            made.append(f"{scenes.article(name)} {relation} {scenes.SCENES[chosen[0]][0]}")
     return list(dict.fromkeys([*SIMILAR, "a tiger in front of a bush", "a dog in front of a bush", *made]))
 
 
