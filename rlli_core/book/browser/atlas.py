@@ -37,7 +37,7 @@ from ...records import SplitPlan
 from ...round import Round, serve
 
 ATLAS = DATA / "results" / "atlas"
-GROUPS = (0, 9, 11)  # of allocation.table.groups(): the paper's bush, a beach, a table
+GROUPS = (0, 11, 9)  # of allocation.prompts.groups(): the paper's bush, a beach, a table
 SHARED_STEPS = (0, 1, 2, 3, 4, 6)
 DEVICE_STEPS = (2, 4, 6, 8)
 BEPS = (0.0, 0.01, 0.03, 0.06, 0.1, 0.15)
