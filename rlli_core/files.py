@@ -257,8 +257,8 @@ def write_text(path: Path, content: str) -> None:
         place.write_text(content, encoding="utf-8", newline="\n")
 
 
-def write_weights(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
-    """Write PyTorch tensors as safetensors, whole or not at all; the same tensors and metadata give the same bytes."""
+def weights_bytes(tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
+    """PyTorch tensors as a safetensors file; the same tensors and metadata give the same bytes."""
     from safetensors.torch import save
 
     data = save(dict(tensors), dict(metadata))
@@ -266,8 +266,13 @@ def write_weights(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
     # The library writes metadata in an order of its own each time.
     header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + size :]
+
+
+def write_weights(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    """Write PyTorch tensors as safetensors, whole or not at all; as `weights_bytes`."""
     with whole(path) as place:
-        place.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + size :])
+        place.write_bytes(weights_bytes(tensors, metadata))
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
