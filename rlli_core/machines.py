@@ -51,7 +51,7 @@ MOST_STEPS = 200
 MOST_CHARACTERS = 1000  # of a prompt
 MOST_REQUEST = 2**14  # bytes: the longest prompt, each character escaped
 MOST_WAITING = 256  # requests
-MOST_POWER_W = 1e6
+MOST_POWER_W, LONGEST_WINDOW_S = 1e6, 60.0
 PATIENCE_S = 10.0  # with a client that sends nothing, or takes nothing
 
 
@@ -149,7 +149,7 @@ class Server(ThreadingHTTPServer):
     ):
         self.chain = check_able("chain", chain, "server_denoise", "a SplitDiffusion")
         self.link = Link() if link is None else check_able("link", link, "transmit", "a Link")
-        self.window_s, self.tell = check_number("window_s", window_s, 0, 60), tell or (lambda line: None)
+        self.window_s, self.tell = check_number("window_s", window_s, 0, LONGEST_WINDOW_S), tell or (lambda line: None)
         self._group = {prompt: k for k, group in enumerate(check_list("groups", groups, 0)) for prompt in group}
         self._waiting: queue.Queue[Waiting] = queue.Queue(MOST_WAITING)
         self._ends = threading.Event()

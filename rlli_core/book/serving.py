@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_integer, check_number
 from ..files import DATA, check_writable, of_checkout, read_yaml, whole
 
 ModelOption = Annotated[str, Option(help='"embedded", a folder or a hub id; with DDIM on its own noise schedule.')]
@@ -23,8 +23,10 @@ def serve(
 ) -> int:
     """Denoise the shared steps for whoever asks by `rlli finish`, until Ctrl-C."""
     from ..diffusion.split import SplitDiffusion
-    from ..machines import Server
+    from ..machines import LONGEST_WINDOW_S, Server
 
+    check_integer("--port", port, 0, 65535)
+    check_number("--window", window, 0, LONGEST_WINDOW_S)
     groups = read_yaml(of_checkout(DATA / "prompts.yaml"), "groups")["groups"] if similar else []
     chain = SplitDiffusion.from_pretrained(model, scheduler="ddim")
     server = Server(chain, host=host, port=port, window_s=window, groups=groups, tell=lambda line: print(line, flush=True))
