@@ -310,7 +310,7 @@ def ask(url: str, request: Request, timeout_s: float = 600.0) -> Handoff:
 
     Args:
         url: of the server, such as http://127.0.0.1:8000.
-        timeout_s: seconds that the server may be silent.
+        timeout_s: seconds that the server may be silent, above 0, a day at most.
 
     Raises:
         InvalidArgument: no such URL.
@@ -318,7 +318,7 @@ def ask(url: str, request: Request, timeout_s: float = 600.0) -> Handoff:
         UnusableFile: what came is damaged.
     """
     check_type("request", request, Request, "a Request")
-    check_number("timeout_s", timeout_s, 0, open_low=True)
+    check_number("timeout_s", timeout_s, 0, 86400, open_low=True)
     try:
         parts = urlsplit(check_text("url", url))
         good, port = parts.scheme == "http" and parts.hostname and parts.path in ("", "/"), parts.port or 80

@@ -204,8 +204,8 @@ class Handoff:
             with path.open("rb") as file:
                 data = file.read(MOST_BYTES + 1)
         except (OSError, ValueError) as error:
-            raise UnusableFile(f"the hand-off {path} cannot be read: {why(error)}") from error
-        handoff = cls.from_bytes(data, str(path))
+            raise UnusableFile(f"the hand-off {str(path)[:LONGEST_PATH]} cannot be read: {why(error)}") from error
+        handoff = cls.from_bytes(data, str(path)[:LONGEST_PATH])
         if chain is not None:
             check_able("chain", chain, "restart_range", "a SplitDiffusion").restart_range(handoff)
         return handoff
@@ -251,6 +251,7 @@ class Handoff:
 FORMAT, VERSION = "rlli hand-off", "1"
 MOST_BYTES = 2**26
 """A hand-off's file is not larger; that of Stable Diffusion has 64 KiB."""
+LONGEST_PATH = 500  # characters of it in an error
 _SIGNED = ("low", "high", "bias", "offset")  # numbers of a `LinkReport` that may be below 0
 
 
