@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -257,7 +258,8 @@ class Server(ThreadingHTTPServer):
             except Exception as error:  # whatever is wrong with this one, the next one is served
                 answer.set_exception(error)
         took = time.monotonic() - began
-        self.tell(f"{first.shared_steps} steps towards {shown(first.prompt)} for {len(members)} in {took:.2f} s")
+        with suppress(OSError):  # nobody reads it any more
+            self.tell(f"{first.shared_steps} steps towards {shown(first.prompt)} for {len(members)} in {took:.2f} s")
 
 
 class _Handler(BaseHTTPRequestHandler):
