@@ -3,8 +3,8 @@
 `round.serve` is one server and many devices. Here whoever denoises may hand on, itself included: a *star* around a server or
 around one of the devices, a *line* through a cluster; any tree will do. The stages are those of a round.
 
-A chain of denoising steps is cut wherever it is handed on. All shares of it lie on one grid, that of the longest way through
-the tree; a device with fewer own steps spreads them over what is left, as in a round.
+All shares of the chain lie on one grid, that of the longest way through the tree; a device with fewer own steps spreads them
+over what is left, as in a round.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -184,15 +185,13 @@ class Share:
         received: what arrived; None where it began, or nothing was shared.
         image: None where it wants none.
         score: None without an agent or a picture.
-        steps: that it denoised.
-        step_energy_mwh: of all its steps.
+        step_energy_mwh: of all steps that it denoised.
         transmit_energy_mwh: of all packets that it sent.
     """
 
     received: Handoff | None
     image: Image.Image | None
     score: Score | None
-    steps: int
     step_energy_mwh: float
     transmit_energy_mwh: float
 
@@ -246,8 +245,7 @@ class Deployed:
     def times(self, synchronous: bool = True) -> tuple[Times, ...]:
         """When each device was served: steps times seconds a step, and the packets' airtime.
 
-        Packets to several devices are on air at the same time, each in a channel of its own; a device hands on before it turns
-        to its own picture.
+        Packets to several devices have a channel each; a device hands on before it turns to its own picture.
 
         Args:
             synchronous: there is no store, so that nobody begins before all are ready, and everybody waits for the slowest.
@@ -270,9 +268,7 @@ class Deployed:
 
     def latency_s(self, synchronous: bool = True) -> float:
         """Mean over those who want a picture of the time from the request until they have it."""
-        times = self.times(synchronous)
-        waited = [time.served_s for time, device in zip(times, self.devices) if device.own_steps is not None]
-        return sum(waited) / len(waited)
+        return fmean(t.served_s for t, device in zip(self.times(synchronous), self.devices) if device.own_steps is not None)
 
 
 def deploy(
@@ -287,8 +283,7 @@ def deploy(
 ) -> Deployed:
     """Run one round in a topology. Nothing is sent before the first shared step, and who receives nothing is alone.
 
-    Over links that are None and towards one prompt, the pictures at the ends of the longest ways are those of the uncut chain,
-    bit for bit, wherever it is cut.
+    Without links and towards one prompt, the pictures at the ends of the longest ways are the uncut chain's, bit for bit.
 
     Args:
         devices: one a place of the topology; at least one wants a picture.
@@ -336,31 +331,21 @@ def deploy(
     prompts = [devices[k].prompt for k in drawn]
     starts = [handed[k] or chain.server_denoise(devices[k].prompt, plan, seed) for k, plan in zip(drawn, plans)]
     images = dict(zip(drawn, chain.device_denoises(starts, prompts, plans, batch_size=1, receiver=receiver)))
-    scores: dict[int, Score] = {}
-    if agent is not None:
-        scores = dict(zip(drawn, agent.scores(list(images.values()), personas, prompts)))
-    shares = []
-    for k, device in enumerate(devices):
-        steps = topology.shared_steps[k] + (device.own_steps or 0)
-        spent = (steps, steps * device.step_energy_mwh, sending[k])
-        shares.append(Share(received[k], images.get(k), scores.get(k), *spent))
-    return Deployed(tuple(devices), topology, tuple(shares))
+    scores = {} if agent is None else dict(zip(drawn, agent.scores(list(images.values()), personas, prompts)))
+    steps = [shared + (device.own_steps or 0) for shared, device in zip(topology.shared_steps, devices)]
+    spent = [count * device.step_energy_mwh for count, device in zip(steps, devices)]
+    shares = tuple(Share(received[k], images.get(k), scores.get(k), spent[k], sending[k]) for k in range(len(devices)))
+    return Deployed(tuple(devices), topology, shares)
 
 
 def starters(
     chain: SplitDiffusion, devices: Sequence[Device], shared_steps: int, seed: int, **options: object
 ) -> tuple[Deployed, ...]:
-    """Device to device: who should denoise the shared steps? One round for each who may begin.
-
-    By `Deployed.worth` one can then say who should; it depends on everybody's energy of a step, on the links to the others and on
-    how near the prompt is to theirs.
+    """Device to device: the round of each who may begin; by `Deployed.worth`, for one, it can be said who should.
 
     Args:
         shared_steps: of whoever begins, before it hands on to all the others.
         options: those of `deploy`.
     """
-    count = len(check_list("devices", devices))
-    return tuple(
-        deploy(chain, devices, Topology.star(count, shared_steps, first), seed, **options)  # type: ignore[arg-type]
-        for first in range(count)
-    )
+    stars = [Topology.star(len(devices), shared_steps, first) for first in range(len(check_list("devices", devices)))]
+    return tuple(deploy(chain, devices, star, seed, **options) for star in stars)  # type: ignore[arg-type]

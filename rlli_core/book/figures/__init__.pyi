@@ -9,7 +9,7 @@ from .channel import bep_by_power as bep_by_power
 from .channel import bep_by_snr as bep_by_snr
 from .channel import fading_density as fading_density
 from .deployments import deployment_bars as deployment_bars
-from .deployments import scores_by_hops as scores_by_hops
+from .deployments import measure_by_hops as measure_by_hops
 from .deployments import timelines as timelines
 from .deployments import topology_drawing as topology_drawing
 from .deployments import worth_by_starter as worth_by_starter

@@ -33,7 +33,16 @@ def topology_drawing(topologies: Mapping[str, tuple[Topology, Sequence[str]]]) -
             begins = topology.shared_steps[k] > 0
             ax.scatter(*places[k], s=560, color="C0" if begins else "0.85", edgecolor="0.3", zorder=2)
             ax.text(*places[k], topology.shared_steps[k] or "", ha="center", va="center", color="w", weight="bold")
-            ax.annotate(names[k], places[k], (0, -22), textcoords="offset points", ha="center", va="center", fontsize=9)
+            lone = len(levels[depth[k]]) == 1  # names in a row would run into each other
+            ax.annotate(
+                names[k],
+                places[k],
+                (0, 22 if lone and depth[k] % 2 else -22),
+                textcoords="offset points",
+                ha="center",
+                va="center",
+                fontsize=9,
+            )
         ax.set(title=title, xticks=[], yticks=[], xlim=(-0.5, len(levels) - 0.5), ylim=(-1.6, 1.4))
         sns.despine(ax=ax, left=True, bottom=True)
     return axes
@@ -52,20 +61,26 @@ def deployment_bars(table: pd.DataFrame, measures: Mapping[str, str]) -> np.ndar
     return axes
 
 
-def scores_by_hops(table: pd.DataFrame) -> np.ndarray:
-    """Scores against the number of hops, a panel for each `bep` and a line for each `receiver`; columns also hops, score."""
+def measure_by_hops(table: pd.DataFrame, column: str, label: str, alone: float) -> np.ndarray:
+    """A measure against the number of hops, a panel for each `bep` and a line for each `receiver`; columns also hops.
+
+    Args:
+        alone: what a device reaches that gets nothing.
+    """
     beps = sorted(table.bep.unique())
-    axes = canvas(len(beps), 3.4, 3.2, sharey=True)
+    axes = canvas(len(beps), 3.6, 3.2, sharey=True)
     for ax, bep in zip(axes, beps):
-        sns.lineplot(table[table.bep == bep], x="hops", y="score", hue="receiver", style="receiver", ax=ax, **BAND)
-        ax.set(xlabel="times handed on", ylabel="agents' score", title=f"bit error probability {bep:.0%}", ylim=(0, None))
+        sns.lineplot(table[table.bep == bep], x="hops", y=column, hue="receiver", style="receiver", ax=ax, **BAND)
+        ax.axhline(alone, color="0.4", linestyle=":", label="alone, late start")
+        ax.set(xlabel="times handed on", ylabel=label, title=f"bit error probability {bep:.0%}", ylim=(0, None))
         ax.set_xticks(sorted(table.hops.unique()))
-        ax.legend(title=None, loc="lower left")
+        ax.get_legend().remove()
+    axes[-1].legend(title=None, loc="center left", bbox_to_anchor=(1, 0.5))
     return axes
 
 
 def timelines(rows: Mapping[str, Sequence[Times]], names: Sequence[str]) -> np.ndarray:
-    """When each device waited for its latent, stored it, denoised, and was served; a panel for each way to run a round.
+    """When each device waited though its latent was there, denoised, and was served; a panel for each way to run a round.
 
     Args:
         rows: times of the devices by the name of the way.
@@ -74,7 +89,7 @@ def timelines(rows: Mapping[str, Sequence[Times]], names: Sequence[str]) -> np.n
     axes = canvas(len(rows), 4.6, 0.9 + 0.42 * len(names), sharex=True, sharey=True)
     for ax, (title, times) in zip(axes, rows.items()):
         parts = {
-            "in the store": ([t.arrived_s for t in times], [t.started_s for t in times], "0.8"),
+            "waits": ([t.arrived_s for t in times], [t.started_s for t in times], "0.8"),
             "shared steps": ([t.started_s for t in times], [t.handed_on_s for t in times], "C0"),
             "own steps": ([t.handed_on_s for t in times], [t.done_s for t in times], "C2"),
         }
