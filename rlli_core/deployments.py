@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -339,7 +339,7 @@ def deploy(
 
 
 def starters(
-    chain: SplitDiffusion, devices: Sequence[Device], shared_steps: int, seed: int, **options: object
+    chain: SplitDiffusion, devices: Sequence[Device], shared_steps: int, seed: int, **options: Any
 ) -> tuple[Deployed, ...]:
     """Device to device: the round of each who may begin; by `Deployed.worth`, for one, it can be said who should.
 
@@ -348,4 +348,4 @@ def starters(
         options: those of `deploy`.
     """
     stars = [Topology.star(len(devices), shared_steps, first) for first in range(len(check_list("devices", devices)))]
-    return tuple(deploy(chain, devices, star, seed, **options) for star in stars)  # type: ignore[arg-type]
+    return tuple(deploy(chain, devices, star, seed, **options) for star in stars)
