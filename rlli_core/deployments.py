@@ -331,7 +331,9 @@ def deploy(
     prompts = [devices[k].prompt for k in drawn]
     starts = [handed[k] or chain.server_denoise(devices[k].prompt, plan, seed) for k, plan in zip(drawn, plans)]
     images = dict(zip(drawn, chain.device_denoises(starts, prompts, plans, batch_size=1, receiver=receiver)))
-    scores = {} if agent is None else dict(zip(drawn, agent.scores(list(images.values()), personas, prompts)))
+    scores: dict[int, Score] = {}
+    if agent is not None:
+        scores |= zip(drawn, agent.scores(list(images.values()), personas, prompts))
     steps = [shared + (device.own_steps or 0) for shared, device in zip(topology.shared_steps, devices)]
     spent = [count * device.step_energy_mwh for count, device in zip(steps, devices)]
     shares = tuple(Share(received[k], images.get(k), scores.get(k), spent[k], sending[k]) for k in range(len(devices)))
