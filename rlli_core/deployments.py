@@ -334,8 +334,8 @@ def deploy(
     scores: dict[int, Score] = {}
     if agent is not None:
         scores |= zip(drawn, agent.scores(list(images.values()), personas, prompts))
-    steps = [shared + (device.own_steps or 0) for shared, device in zip(topology.shared_steps, devices)]
-    spent = [count * device.step_energy_mwh for count, device in zip(steps, devices)]
+    done = [shared + (device.own_steps or 0) for shared, device in zip(topology.shared_steps, devices)]
+    spent = [count * device.step_energy_mwh for count, device in zip(done, devices)]
     shares = tuple(Share(received[k], images.get(k), scores.get(k), spent[k], sending[k]) for k in range(len(devices)))
     return Deployed(tuple(devices), topology, shares)
 
