@@ -160,9 +160,9 @@ class Handoff:
         latent: z at the hand-off, shape (1, C, h, w), float32 on the CPU.
         plan: the plan under which the server ran.
         timestep: training timestep whose noise level the latent had when it was sent; -1 when the chain is already complete.
-        prompt: the prompt the server denoised towards.
+        prompt: the prompt that was denoised towards last.
         seed: seed of the initial noise.
-        link: what the link did, or None while the latent is error-free and has not been sent.
+        link: what the links did to the latent, or None while it is error-free and has not been sent.
         space: of the model that made it; a device whose model has another one refuses it. None: nobody knows, nobody refuses.
     """
 

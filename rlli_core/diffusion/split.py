@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import Any
@@ -17,7 +18,7 @@ from ..records import Handoff, LatentSpace, SplitPlan
 from .checks import check_handoff, check_list, check_output, check_plan, check_prompt, check_prompts, check_seed, check_seeds
 from .denoiser import Denoiser
 from .loading import EMBEDDED, check_pipeline, load_pipeline
-from .receiver import check_receiver, receive, restart_range
+from .receiver import check_receiver, go_on, receive, restart_range
 from .schedule import Step, grid_steps, handoff_timestep, memoryless, server_steps, start_steps, together
 from .sweep import Run, SweepResult, run_sweep
 
@@ -120,6 +121,38 @@ class SplitDiffusion:
             latent = self.denoiser.walk(self.denoiser.noise([seed]), [prompt], steps, guidance)
         timestep = handoff_timestep(self.scheduler, plan)
         return Handoff(latent.float().cpu(), plan, timestep, prompt, seed, space=self.denoiser.space())
+
+    def go_on(
+        self, handoff: Handoff, prompt: str, steps: int, guidance_scale: float | None = None, receiver: str = "paper"
+    ) -> Handoff:
+        """Run the next `steps` steps of a chain towards `prompt` and hand it on: what a relay does, Sec. III-B.
+
+        Args:
+            handoff: as in `device_denoise`; `steps` of it, 0 or more, are taken on the grid of its plan's longest chain.
+            receiver: "paper" walks on as if what arrived were error-free. "noise-aware" starts at the effective timestep and
+                makes up for it by longer strides: both hand on at the timestep of the grid.
+
+        Returns:
+            The hand-off, with what is left of the chain as its device steps. Its `link` is that of the hand-off, so that the
+            next link adds to it what happened before, as far as that is still in the latent: a noise-aware relay that walks has
+            taken the noise out, and its hand-off is as one that has not been sent. After steps of the "paper" receiver the
+            report still says what the links did, not what those steps made of it.
+
+        Raises:
+            InvalidArgument: as `device_denoise`.
+        """
+        prompt, guidance = check_prompt(prompt), self._guidance(guidance_scale)
+        check_handoff(handoff, None, self.scheduler, self.denoiser.latent_shape, self.denoiser.space)
+        receiver, plan = check_receiver(receiver, handoff), handoff.plan
+        left = plan.longest - plan.shared_steps
+        if check_integer("steps", steps, 0, left) == 0:
+            return replace(handoff, plan=SplitPlan(plan.shared_steps, left))
+        latent, walk, plan = go_on(self.scheduler, handoff, steps, receiver, self._noise)
+        with self.denoiser.computing():
+            latent = self.denoiser.walk(self.denoiser.place(latent), [prompt], walk, guidance)
+        link = handoff.link if receiver == "paper" else None
+        timestep = handoff_timestep(self.scheduler, plan)
+        return Handoff(latent.float().cpu(), plan, timestep, prompt, handoff.seed, link, handoff.space)
 
     def device_denoise(
         self,
