@@ -136,7 +136,7 @@ def test_a_damaged_result_of_a_study_is_named(tmp_path, damage):
 
 
 def test_a_study_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "in_processes", None)
+    monkeypatch.setattr(study, "each_or_fail", None)
     (tmp_path / "file").touch()
     for folders in ((tmp_path, tmp_path / "file"), (tmp_path / "file", tmp_path)):
         with pytest.raises(UnusableFile, match="nothing can be written to .*file"):
