@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .errors import InvalidArgument, RunFailed, first_line
+from .errors import InvalidArgument, RunFailed, check_integer, first_line
 
 Unit = tuple[Any, ...]  # arguments of a function; what can travel to another process
 RETRIES = 3  # of a unit on a cluster whose machine or process was lost
@@ -31,6 +31,12 @@ line = 0  # of this process among the progress bars, below that of all units; 0 
 def cores() -> int:
     """How many cores of this machine this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_jobs(jobs: int | None) -> None:
+    """Refuse so many units at a time with `InvalidArgument`, unless there are 1 to 1000 or it is left open."""
+    if jobs is not None:
+        check_integer("jobs", jobs, 1, 1000)
 
 
 class Ended(Exception):

@@ -19,9 +19,9 @@ from PIL import Image
 from ..channel import Link
 from ..diffusion.schedule import handoff_timestep
 from ..diffusion.split import SplitDiffusion
-from ..errors import UnusableFile, check_integer, first_line, told
+from ..errors import UnusableFile, first_line, told
 from ..files import WORK, check_writable, provenance, whole, write_json
-from ..processes import each_or_fail
+from ..processes import check_jobs, each_or_fail
 from ..qoe.agent import PersonaAgent
 from ..qoe.persona import Persona, people
 from ..records import Handoff, SplitPlan
@@ -216,8 +216,7 @@ def main() -> None:
     )
     parser.add_argument("--ray", metavar="ADDRESS", help="on Ray: local, or auto or host:port of a cluster that runs")
     options = parser.parse_args()
-    if options.jobs is not None:
-        check_integer("jobs", options.jobs, 1)
+    check_jobs(options.jobs)
     folder = (options.work / {"table": "qoe_table", "handoffs": "handoffs"}[options.what]).absolute()
     for place in (folder, TABLE.parent):
         check_writable(place)

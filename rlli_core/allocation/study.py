@@ -20,7 +20,7 @@ import pandas as pd
 from ..diffusion.split import SplitDiffusion
 from ..errors import InvalidArgument
 from ..files import alone, check_writable, provenance, read_json, write_json, write_text
-from ..processes import each_or_fail
+from ..processes import check_jobs, each_or_fail
 from ..qoe.agent import PersonaAgent
 from . import oracle
 from .ddpg import ALGORITHMS, Training, train
@@ -165,9 +165,11 @@ def study(
         output: folder of the tables.
 
     Raises:
+        InvalidArgument: a wrong number of jobs.
         UnusableFile: a folder that cannot be written to, before any work; a damaged result of an earlier one.
         RunFailed: a run failed; what the others did is kept.
     """
+    check_jobs(jobs)
     for place in (folder, output):
         check_writable(place)
     todo = [(name, seed) for seed, name in product(range(seeds), STUDIED)]

@@ -21,6 +21,7 @@ from typer.exceptions import TyperException
 
 from ..errors import InvalidArgument, RlliError, RunFailed, check_integer, check_seed, first_line
 from ..files import DATA, check_writable
+from ..processes import check_jobs
 from . import machine
 
 # What is slow to import, each command imports itself, so that help and tab completion answer at once.
@@ -94,7 +95,7 @@ ParameterOption = Annotated[
         help="A value in place of the notebook's own; may be repeated, rlli list shows the names.",
     ),
 ]  # fmt: skip
-JobsOption = Annotated[int | None, Option(min=1, help="How many at a time (default: one a core, of notebooks 4 at most).")]
+JobsOption = Annotated[int | None, Option(help="How many at a time (default: one a core, of notebooks 4 at most).")]
 RayOption = Annotated[
     str | None,
     Option(metavar="ADDRESS", help="On Ray: local begins one here; auto or host:port is one that runs and sees these files."),
@@ -312,6 +313,7 @@ def train_allocator(
     check_integer("users", users, 1, 8)
     check_seed("seed", seed)
     check_integer("seeds", seeds, 1, 1000)
+    check_jobs(jobs)
     name = f"study-{profile}" if study else f"train/{algorithm}-{users}-users-{profile}-{seed}"
     check_writable(folder := folder or DATA.parent / "build" / name)
     import torch

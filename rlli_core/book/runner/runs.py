@@ -21,7 +21,7 @@ import nbformat
 from filelock import FileLock
 
 from ... import processes
-from ...errors import Failure, InvalidArgument, RunFailed, UnusableFile, check_integer, first_line, shown
+from ...errors import Failure, InvalidArgument, RunFailed, UnusableFile, first_line, shown
 from ...files import DATA, FRAMES, FROM_GIT, check_writable, git_commit, of_checkout, read_yaml, whole, write_text
 from . import checksums, frames, pictures, writing
 from .execution import PeakMemory, execute, unexecuted, versions
@@ -120,8 +120,7 @@ def run(
     """
     values = load_profile(profile)
     paths = [find(name) for name in (names() if wanted is None else dict.fromkeys(wanted))]
-    if jobs is not None:
-        check_integer("jobs", jobs, 1)
+    processes.check_jobs(jobs)
     sources = {path: with_parameters(read(path), {**values.get(path.stem, {}), **(parameters or {})}) for path in paths}
     if not paths:
         raise RunFailed(f"there is no notebook in {NOTEBOOKS}: run from a checkout")

@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from ...errors import InvalidArgument, RunFailed, check_integer
+from ...errors import InvalidArgument, RunFailed
 from ...files import check_writable, write_text
+from ...processes import check_jobs
 from . import notebooks, runs
 from .inputs import Inputs
 
@@ -62,8 +63,7 @@ def sweep(
     for point in points:
         notebooks.check_parameters(known, point | dict(parameters or {}))  # refuses all that is wrong before the first run
     values = runs.load_profile(profile).get(path.stem, {}) | dict(parameters or {})
-    if jobs is not None:
-        check_integer("jobs", jobs, 1)
+    check_jobs(jobs)
     folder = runs.RUNS / profile / "sweeps" / path.stem
     check_writable(folder)
     places = [folder / _folder(point | dict(parameters or {})) for point in points]

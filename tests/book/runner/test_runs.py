@@ -165,7 +165,7 @@ def test_a_cell_over_its_time_limit_fails(bench, monkeypatch):
         ({"parameters": {"bep": "0.5"}}, "bep must be of type float"),
         ({"profile": "smoek"}, "smoke, full"),
         ({"wanted": ["fig99"]}, "fig01_sum"),
-        ({"jobs": 0}, "at least 1"),
+        ({"jobs": 0}, "in 1..1000"),
     ],
 )
 def test_a_bad_argument_is_refused_before_anything_runs(bench, call, message):
