@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import signal
@@ -269,7 +270,7 @@ def _on_cluster(
         if address not in ("local", "auto"):  # Ray would try for minutes
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:  # each way of not being there has its own
         allowed = "local, or auto or host:port of a cluster that runs (`ray start --head`)"
         raise InvalidArgument("ray", address, f"{allowed}: {first_line(error)}") from error
