@@ -48,6 +48,10 @@ class UnusableFile(RlliError, OSError):
     """A file is damaged, or a file or folder cannot be read or written."""
 
 
+class NoAnswer(RlliError, OSError):
+    """Another machine cannot be reached, breaks off, or refuses what it was asked for."""
+
+
 class UnsupportedPipeline(RlliError, TypeError):
     """A diffusion pipeline cannot be cut (for example: its scheduler keeps history)."""
 

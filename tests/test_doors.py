@@ -33,8 +33,10 @@ from rlli_core.channel import (
     w_to_dbw,
 )
 from rlli_core.errors import RlliError
+from rlli_core.machines import Request, ask
 from rlli_core.qoe import psnr, ssim
 from rlli_core.qoe.favourites import read_favourites
+from rlli_core.records import Handoff
 from rlli_core.round import serve
 
 from .allocation.conftest import FormulaQoE
@@ -75,6 +77,7 @@ def doors(tmp_path_factory, tiny_pipeline) -> dict[str, tuple[Callable, dict]]:
     packet = encode(sent.latent, plan)
     piloted = Link(pilots=100)
     received = piloted.transmit(sent, seed=0, bep=0.1)
+    received.save(saved := tmp_path_factory.mktemp("saved") / "half")
     service = Service(ServiceConfig(users=2), FormulaQoE())
     states = service.draw(np.random.default_rng(0), 2)
     env = ServiceEnv(service.config, service.source)
@@ -131,6 +134,10 @@ def doors(tmp_path_factory, tiny_pipeline) -> dict[str, tuple[Callable, dict]]:
         "psnr": (psnr, {"image": PICTURE, "reference": PICTURE}),
         "ssim": (ssim, {"image": PICTURE, "reference": PICTURE}),
         "read_favourites": (read_favourites, {"folder": str(tmp_path_factory.mktemp("nobody"))}),
+        "Handoff.load": (Handoff.load, {"path": str(saved), "chain": chain}),
+        "Handoff.from_bytes": (Handoff.from_bytes, {"data": received.to_bytes()}),
+        "Request": (Request, {"prompt": "a", "shared_steps": 1, "device_steps": 2, "seed": 0, "bep": 0.1, "power_w": None, "flip_seed": 0}),
+        "ask": (ask, {"url": "http://127.0.0.1:9/none", "request": Request("a", 1, 2, bep=0.1), "timeout_s": 1.0}),
         "serve": (
             serve,
             {
@@ -177,7 +184,7 @@ SLOW = ("chain.", "agent.", "serve", "from_pretrained")
 
 def test_every_door_works_as_it_should(doors):
     for name, (door, arguments) in doors.items():
-        if name not in ("from_pretrained", "read_favourites"):
+        if name not in ("from_pretrained", "read_favourites", "ask"):
             door(**arguments)
 
 
@@ -186,8 +193,8 @@ NAMES = [
     "link.transmit by power", "link.estimate_bep", "link.assume", "Repetition", "Retransmission", "Ldpc", "best_packed_code", "moments", "moments by bit", "code_moments", "average_bep", "conditional_bep", "dbw_to_w", "w_to_dbw",
     "encode", "decode", "read_header", "flip_bits", "Persona",
     "Persona.of", "Persona.named", "chain.server_denoise", "chain.device_denoise", "chain.generate", "chain.generates", "chain.path", "chain.decode",
-    "chain.sweep", "from_pretrained", "agent.score", "agent.scores", "agent.descriptions", "psnr", "ssim", "read_favourites", "serve",
-    "ServiceConfig", "env.reset", "env.step", "service.state", "service.draw", "optimum", "no_sharing", "intervals", "say",
+    "chain.sweep", "from_pretrained", "agent.score", "agent.scores", "agent.descriptions", "psnr", "ssim", "read_favourites",
+    "Handoff.load", "Handoff.from_bytes", "Request", "ask", "serve", "ServiceConfig", "env.reset", "env.step", "service.state", "service.draw", "optimum", "no_sharing", "intervals", "say",
 ]  # fmt: skip
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from diffusers import DDIMScheduler
 
 from .. import errors
 from ..errors import InvalidArgument
-from ..records import Handoff, SplitPlan
+from ..records import Handoff, LatentSpace, SplitPlan
 from .schedule import handoff_timestep
 
 
@@ -47,12 +49,19 @@ def check_plan(plan: object) -> SplitPlan:
     return plan
 
 
-def check_handoff(handoff: object, plan: object, scheduler: DDIMScheduler, shape: tuple[int, ...]) -> SplitPlan:
+def check_handoff(
+    handoff: object,
+    plan: object,
+    scheduler: DDIMScheduler,
+    shape: tuple[int, ...],
+    space_here: Callable[[], LatentSpace] | None = None,
+) -> SplitPlan:
     """Return the plan of a device that goes on from `handoff`: its own, or by default the server's.
 
     Args:
         scheduler: the device's schedule, which must give the hand-off's timestep.
         shape: of the device's latents, (1, C, h, w).
+        space_here: gives the device's latent space; None takes the hand-off for one of its own.
     """
     if not isinstance(handoff, Handoff):
         raise InvalidArgument("handoff", handoff, "what server_denoise or a link's transmit returned")
@@ -60,12 +69,18 @@ def check_handoff(handoff: object, plan: object, scheduler: DDIMScheduler, shape
     plan = sent if plan is None else check_plan(plan)
     if plan.shared_steps != sent.shared_steps:
         raise InvalidArgument("plan.shared_steps", plan.shared_steps, f"{sent.shared_steps}, as in the hand-off")
+    whose, other = "", None
+    if handoff.space is not None and space_here is not None:
+        here = space_here()
+        whose, other = f"; the hand-off is of {handoff.space.model}, here is {here.model}", handoff.space.differs_in(here)
     if received != shape:
-        raise InvalidArgument("handoff.latent.shape", received, f"{shape}, as this model's latents")
+        raise InvalidArgument("handoff.latent.shape", received, f"{shape}, as this model's latents{whose}")
     if not handoff.latent.isfinite().all():
         bad = int((~handoff.latent.isfinite()).sum())
         raise InvalidArgument("handoff.latent", f"{bad} infinite or NaN values", "finite")
     expected = handoff_timestep(scheduler, sent)
     if handoff.timestep != expected:
-        raise InvalidArgument("handoff.timestep", handoff.timestep, f"{expected}, by this model's schedule")
+        raise InvalidArgument("handoff.timestep", handoff.timestep, f"{expected}, by this model's schedule{whose}")
+    if other is not None:
+        raise InvalidArgument("handoff.space", f"of another {other}", f"this model's{whose}")
     return plan

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from diffusers import DDIMScheduler, DiffusionPipeline
@@ -14,6 +15,7 @@ from PIL import Image
 
 from ..compute import fingerprint, keep_memory
 from ..errors import InvalidArgument
+from ..records import LatentSpace
 from .schedule import Step, ddim_step
 
 CACHED_PROMPTS = 64  # the sliders of a notebook come back to the same few prompts
@@ -44,6 +46,7 @@ class Denoiser:
         self.calls = 0
         self.on_step: Callable[[int, int], None] | None = None
         self._embed, self._embedded_by = lru_cache(CACHED_PROMPTS)(self._encode), 0
+        self._picture, self._decoded_by = (), 0
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
@@ -117,15 +120,31 @@ class Denoiser:
         Raises:
             InvalidArgument: the latents are so large that the decoder overflows.
         """
-        vae, processor = self.pipeline.vae, self.pipeline.image_processor
-        pixels = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0].to(latents.dtype)
+        pixels = self._pixels(latents)
         if not pixels.isfinite().all():
             raise InvalidArgument("latent", f"values up to {latents.abs().max():g}", "small enough to decode")
-        return processor.postprocess(pixels, output_type="pil", do_denormalize=[True] * len(pixels))
+        return self.pipeline.image_processor.postprocess(pixels, output_type="pil", do_denormalize=[True] * len(pixels))
+
+    def space(self) -> LatentSpace:
+        """Return what tells this model's latents from another's; the decoder is asked once."""
+        vae = self.pipeline.vae
+        decoded_by = hash((fingerprint(vae), vae.config.scaling_factor))
+        if decoded_by != self._decoded_by:
+            latent = randn_tensor((1, self.latent_shape[1], 8, 8), generator=torch.Generator("cpu").manual_seed(0))
+            with self.computing():
+                fields = torch.nn.functional.adaptive_avg_pool2d(self._pixels(self.place(latent)).float(), 4).nan_to_num()
+            self._picture, self._decoded_by = tuple(fields.flatten().tolist()), decoded_by
+        alphas = (*self.scheduler.alphas_cumprod.flip(0)[::100].tolist(), float(self.scheduler.final_alpha_cumprod))
+        name = str(self.pipeline.name_or_path or type(self.pipeline).__name__)
+        return LatentSpace(Path(name).name if Path(name).is_dir() else name, alphas, self._picture)
 
     def finish(self, latents: torch.Tensor, output_type: str) -> list[Image.Image] | torch.Tensor:
         """Return the images ("pil") of the latents, or the latents themselves as float32 on the CPU ("latent")."""
         return latents.float().cpu() if output_type == "latent" else self.decode(latents)
+
+    def _pixels(self, latents: torch.Tensor) -> torch.Tensor:
+        vae = self.pipeline.vae
+        return vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0].to(latents.dtype)
 
     def _encode(self, prompt: str) -> torch.Tensor:
         """Return the text embedding of one prompt, shape (1, L, E); `_embed` is this with a small cache."""

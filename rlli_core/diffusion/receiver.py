@@ -17,8 +17,8 @@ import torch
 from diffusers import DDIMScheduler
 
 from ..errors import InvalidArgument, check_choice, check_integer
-from ..records import RECEIVERS, Handoff
-from .schedule import COMPLETE, Step, device_steps, grid_steps, spread_steps
+from ..records import RECEIVERS, Handoff, SplitPlan
+from .schedule import COMPLETE, Step, device_steps, grid_steps, spread_steps, steps_between
 
 RESTART_STREAM = zlib.crc32(b"diffusion.restart")  # the fresh noise is that of the seed xor this: torch looks at 32 bits
 
@@ -105,6 +105,33 @@ def receive(
     if walk is None or (alone and restart is None):
         walk = (grid_steps(scheduler, steps) if steps else ()) if alone else device_steps(scheduler, handoff.plan, steps)
     return latent, walk
+
+
+def go_on(
+    scheduler: DDIMScheduler, handoff: Handoff, steps: int, receiver: str, noise_of: Callable[[int], torch.Tensor]
+) -> tuple[torch.Tensor, tuple[Step, ...], SplitPlan]:
+    """Return what one who hands on starts from, the steps that it walks, and the plan of its hand-off.
+
+    It ends where the uncut chain is after so many steps. A noise-aware one that must start earlier makes longer strides, so that
+    what it hands on is back on the grid and the link's noise is no longer in it.
+
+    Args:
+        steps: 1 or more; the others are as in `receive`.
+
+    Raises:
+        InvalidArgument: more steps than the plan has left.
+    """
+    shared, grid = handoff.plan.shared_steps, grid_steps(scheduler, handoff.plan.longest)
+    steps = check_integer("steps", steps, 1, len(grid) - shared)
+    plan, noise = SplitPlan(shared + steps, len(grid) - shared - steps), known_noise(handoff, receiver)
+    latent, walk = receive(scheduler, handoff, steps, receiver, None, noise_of)
+    if not noise:
+        walk = grid[shared : shared + steps]
+    elif plan.shared_steps < len(grid):
+        bare = shared == 0 or math.isinf(noise)
+        start = grid[0][0] if bare else effective_timestep(scheduler, handoff.timestep, noise)
+        walk = steps_between(start, grid[plan.shared_steps - 1][1], steps)
+    return latent, walk, plan
 
 
 def _alpha(scheduler: DDIMScheduler, timestep: int) -> float:

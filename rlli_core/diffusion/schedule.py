@@ -94,6 +94,16 @@ def spread_steps(scheduler: DDIMScheduler, start: int, steps: int) -> tuple[Step
     return tuple(zip(timesteps, [*timesteps[1:], COMPLETE]))
 
 
+def steps_between(start: int, stop: int, steps: int) -> tuple[Step, ...]:
+    """Return `steps` steps spread evenly from timestep `start` to timestep `stop`, at least as far below it.
+
+    >>> steps_between(700, 400, 3)
+    ((700, 600), (600, 500), (500, 400))
+    """
+    timesteps = np.linspace(start, stop, steps + 1).round().astype(int).tolist()
+    return tuple(zip(timesteps, timesteps[1:]))
+
+
 def start_steps(scheduler: DDIMScheduler, steps: int, start: int | None) -> tuple[Step, ...]:
     """Return the steps of a device alone: the uncut chain's, or `steps` of them spread evenly from timestep `start`."""
     if start is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -12,11 +14,11 @@ from PIL import Image
 
 from ..compute import choose_device, choose_dtype
 from ..errors import InvalidArgument, check_able, check_integer, check_number, check_type
-from ..records import Handoff, SplitPlan
+from ..records import Handoff, LatentSpace, SplitPlan
 from .checks import check_handoff, check_list, check_output, check_plan, check_prompt, check_prompts, check_seed, check_seeds
 from .denoiser import Denoiser
 from .loading import EMBEDDED, check_pipeline, load_pipeline
-from .receiver import check_receiver, receive, restart_range
+from .receiver import check_receiver, go_on, receive, restart_range
 from .schedule import Step, grid_steps, handoff_timestep, memoryless, server_steps, start_steps, together
 from .sweep import Run, SweepResult, run_sweep
 
@@ -117,7 +119,40 @@ class SplitDiffusion:
         steps, guidance = server_steps(self.scheduler, plan), self._guidance(guidance_scale)
         with self.denoiser.computing():
             latent = self.denoiser.walk(self.denoiser.noise([seed]), [prompt], steps, guidance)
-        return Handoff(latent.float().cpu(), plan, handoff_timestep(self.scheduler, plan), prompt, seed)
+        timestep = handoff_timestep(self.scheduler, plan)
+        return Handoff(latent.float().cpu(), plan, timestep, prompt, seed, space=self.denoiser.space())
+
+    def go_on(
+        self, handoff: Handoff, prompt: str, steps: int, guidance_scale: float | None = None, receiver: str = "paper"
+    ) -> Handoff:
+        """Run the next `steps` steps of a chain towards `prompt` and hand it on: what a relay does, Sec. III-B.
+
+        Args:
+            handoff: as in `device_denoise`; `steps` of it, 0 or more, are taken on the grid of its plan's longest chain.
+            receiver: "paper" walks on as if what arrived were error-free. "noise-aware" starts at the effective timestep and
+                makes up for it by longer strides: both hand on at the timestep of the grid.
+
+        Returns:
+            The hand-off, with what is left of the chain as its device steps. Its `link` is that of the hand-off, so that the
+            next link adds to it what happened before, as far as that is still in the latent: a noise-aware relay that walks has
+            taken the noise out, and its hand-off is as one that has not been sent. After steps of the "paper" receiver the
+            report still says what the links did, not what those steps made of it.
+
+        Raises:
+            InvalidArgument: as `device_denoise`.
+        """
+        prompt, guidance = check_prompt(prompt), self._guidance(guidance_scale)
+        check_handoff(handoff, None, self.scheduler, self.denoiser.latent_shape, self.denoiser.space)
+        receiver, plan = check_receiver(receiver, handoff), handoff.plan
+        left = plan.longest - plan.shared_steps
+        if check_integer("steps", steps, 0, left) == 0:
+            return replace(handoff, plan=SplitPlan(plan.shared_steps, left))
+        latent, walk, plan = go_on(self.scheduler, handoff, steps, receiver, self._noise)
+        with self.denoiser.computing():
+            latent = self.denoiser.walk(self.denoiser.place(latent), [prompt], walk, guidance)
+        link = handoff.link if receiver == "paper" else None
+        timestep = handoff_timestep(self.scheduler, plan)
+        return Handoff(latent.float().cpu(), plan, timestep, prompt, handoff.seed, link, handoff.space)
 
     def device_denoise(
         self,
@@ -148,9 +183,9 @@ class SplitDiffusion:
             The image; or the latent, shape (1, C, h, w), float32 on the CPU. With t_k = 0, of the hand-off as it is.
 
         Raises:
-            InvalidArgument: an argument of a wrong type, shape or range, a latent that is not finite, a plan or a
-                schedule other than the server's, more steps than are left, or a restart at a timestep that has less noise
-                than the hand-off.
+            InvalidArgument: an argument of a wrong type, shape or range, a latent that is not finite, a plan, a schedule or a
+                latent space other than the server's (`LatentSpace`), more steps than are left, or a restart at a timestep that
+                has less noise than the hand-off.
         """
         made = self.device_denoises(
             [handoff], [prompt], [plan], [device], guidance_scale, output_type, receiver=receiver, restarts=[restart]
@@ -184,7 +219,8 @@ class SplitDiffusion:
         if len(handoffs) == 0 or {len(prompts), len(plans), len(devices), len(restarts)} != {len(handoffs)}:
             raise InvalidArgument("handoffs", len(handoffs), "one or more, as many as the prompts, plans, devices and restarts")
         prompts = [check_prompt(prompt) for prompt in prompts]
-        starts = [self._receive(*one, receiver) for one in zip(handoffs, plans, devices, restarts)]
+        space_here = cache(self.denoiser.space)
+        starts = [self._receive(*one, receiver, space_here) for one in zip(handoffs, plans, devices, restarts)]
         # The paper's walks stay on a few grids; from effective timesteps and restarts each latent walks its own.
         alike: dict[object, list[int]] = {}
         for i, (_, walk) in enumerate(starts):
@@ -207,7 +243,7 @@ class SplitDiffusion:
         Raises:
             InvalidArgument: as `device_denoise`.
         """
-        check_handoff(handoff, None, self.scheduler, self.denoiser.latent_shape)
+        check_handoff(handoff, None, self.scheduler, self.denoiser.latent_shape, self.denoiser.space)
         return restart_range(self.scheduler, handoff, check_receiver(receiver, handoff))
 
     def generate(
@@ -369,10 +405,16 @@ class SplitDiffusion:
         return run_sweep(self.denoiser, runs, link, guidance, check_output(output_type), batch_size, progress)
 
     def _receive(
-        self, handoff: Handoff, plan: SplitPlan | None, device: int, restart: int | None, receiver: str
+        self,
+        handoff: Handoff,
+        plan: SplitPlan | None,
+        device: int,
+        restart: int | None,
+        receiver: str,
+        space_here: Callable[[], LatentSpace],
     ) -> tuple[torch.Tensor, tuple[Step, ...]]:
         """Check one hand-off and return the latent that the device starts from, and the steps that it walks."""
-        plan = check_handoff(handoff, plan, self.scheduler, self.denoiser.latent_shape)
+        plan = check_handoff(handoff, plan, self.scheduler, self.denoiser.latent_shape, space_here)
         count = plan.steps_per_device[check_integer("device", device, 0, len(plan.steps_per_device) - 1)]
         return receive(self.scheduler, handoff, count, check_receiver(receiver, handoff), restart, self._noise)
 

@@ -41,11 +41,12 @@ def train(
 ) -> tuple[Judge, int]:
     """Cross-entropy on object and scene; where two objects are shown, half the target each.
 
-    Half of the scenes are of the varied world, so that the judge knows a thing in whatever way it is drawn.
+    Of a calm world only half of the scenes, the others of the varied one, so that the judge knows a thing however it is drawn.
     """
     torch.manual_seed(seed + 1)
     model = build().to(memory_format=torch.channels_last)
-    sets = [rendered(seed, images // 2, world=name) for name in ("varied", world)]
+    worlds = dict.fromkeys(("varied", world))
+    sets = [rendered(seed, images // len(worlds), world=name) for name in worlds]
     data, labels = np.concatenate([drawn for drawn, _ in sets]), [label for _, said in sets for label in said]
     objects = torch.zeros(len(labels), len(scenes.NAMES))
     places = torch.tensor([scenes.PLACES.index(label["place"]) for label in labels])

@@ -133,7 +133,8 @@ def box_psnr(images: Images, shown: Sequence[scenes.Scene], renders: Sequence[sc
 def two_sample(real: Images, made: Images, epochs: int = 6, batch: int = 64, seed: int = 0) -> dict[str, float | list[float]]:
     """Accuracy, with its 95 % interval, of a small network that learns to tell made pictures from real ones; .5 is chance.
 
-    Picture i of both sets shows the same caption and is on the same side: three quarters to learn from, the rest held out.
+    Pictures i of both sets are on the same side, so that where they show the same caption it is not learnt from and asked for:
+    three quarters to learn from, the rest held out.
     """
     torch.manual_seed(seed)
     config = ResNetConfig(embedding_size=32, hidden_sizes=[32, 64, 128], depths=[1, 1, 1], layer_type="basic", num_labels=2)

@@ -82,7 +82,7 @@ def test_run_executes_and_refuses_a_value_that_the_notebook_refuses(bench, capsy
         (["claims", "--against", "no/such/claims.json"], "book/claims.json"),
         (["claims", "--profile", "fast"], "smoke"),
         (["claims", "some/folder"], "--write"),
-        (["run", "fig09", "--jobs", "0"], "at least 1"),
+        (["run", "fig09", "--jobs", "0"], "in 1..1000"),
         (["sweep", "fig09"], "--grid"),
         (["sweep", "fig09", "-g", "bep=0.1", "-g", "bep=0.2"], "each parameter once"),
         (["train"], "g-ddpg"),
@@ -90,6 +90,12 @@ def test_run_executes_and_refuses_a_value_that_the_notebook_refuses(bench, capsy
         (["train", "--algorithm", "ddpg", "--study"], "or else --study"),
         (["train", "--study", "--jobs", "0"], "jobs=0"),
         (["train", "--algorithm", "ddpg", "--users", "9"], "1..8"),
+        (["serve", "--port", "70000"], "0..65535"),
+        (["serve", "--window", "-1"], "[0, 60]"),
+        (["finish", "127.0.0.1:8000", "a dog"], "http://HOST:PORT"),
+        (["finish", "http://127.0.0.1:1", "a dog", "--shared", "0"], "1..200"),
+        (["finish", "http://127.0.0.1:1", "a dog", "--bep", "0.1", "--power", "50"], "exactly one"),
+        (["finish", "http://127.0.0.1:1", "a dog", "--out", "/"], "a file"),
     ],
 )
 def test_a_bad_argument_exits_with_2_and_the_allowed_values(bench, capsys, arguments, allowed):
@@ -114,7 +120,7 @@ def test_models_and_doctor_notice_changed_files(bench, capsys):
     assert cli.main(["models"]) == 1
 
 
-@pytest.mark.parametrize("command", ["doctor", "list", "run", "sweep", "claims", "bench", "train", "models"])
+@pytest.mark.parametrize("command", ["doctor", "list", "run", "sweep", "claims", "bench", "train", "models", "serve", "finish"])
 def test_every_command_has_help_with_an_example(capsys, command):
     assert cli.main([command, "--help"]) == 0
     assert f"  example:\n    rlli {command}" in capsys.readouterr().out

@@ -8,6 +8,11 @@ from .allocation import time_by_steps as time_by_steps
 from .channel import bep_by_power as bep_by_power
 from .channel import bep_by_snr as bep_by_snr
 from .channel import fading_density as fading_density
+from .deployments import deployment_bars as deployment_bars
+from .deployments import measure_by_hops as measure_by_hops
+from .deployments import timelines as timelines
+from .deployments import topology_drawing as topology_drawing
+from .deployments import worth_by_starter as worth_by_starter
 from .diffusion import distances as distances
 from .diffusion import divergence_by_step as divergence_by_step
 from .diffusion import kept_by_distance as kept_by_distance

@@ -15,11 +15,13 @@ from PIL import Image
 from ...allocation.oracle import optimum
 from ...allocation.service import Service
 from ...channel import MODULATIONS, FisherSnedecorF, Link, dbw_to_w
+from ...deployments import Device, Topology, deploy
 from ...qoe import Persona
 from ...qoe.persona import TRAITS, people
 from ...records import RECEIVERS, SplitPlan
 from .. import airtime
 from ..figures.channel import bep_by_power
+from ..figures.deployments import topology_drawing
 from .panel import Panel, Part, Shown, choice, drawn, slider, span
 
 if TYPE_CHECKING:
@@ -227,6 +229,50 @@ def airtime_panel(
             for (name, image), score in zip(shown.items(), means)
         ]
         return f"{prompt}; bit error probability {bep:.2%}", parts
+
+    return Panel(controls, update)
+
+
+def deployment_panel(
+    chain: SplitDiffusion, agent: PersonaAgent, users: Mapping[str, Device], shared_steps: int, link: Link, seed: int
+) -> Panel:
+    """Controls for hops, who begins, bit errors and receiver over the tree, each user's picture, and what the round costs.
+
+    Args:
+        users: devices by name, two or more, each with a persona; over which link they receive is the panel's.
+        shared_steps: of all relays together.
+        link: of every hop.
+        seed: of noise and bit flips.
+    """
+    names, hops = list(users), range(1, len(users))
+    beps = (0.001, 0.01, 0.03, 0.06, 0.1, 0.15, 0.25)
+    controls = {
+        "hops": slider("times handed on", hops, 1, hops),
+        "first": choice("who begins", names, stops=names),
+        "bep": slider("bit error probability of each link", beps, 0.06, (0.01, 0.06, 0.15), "{:.1%}"),
+        "receiver": choice("receiver", RECEIVERS, "noise-aware", RECEIVERS),
+    }
+    layouts: dict[int, list] = {}
+
+    def update(hops: int, first: str, bep: float, receiver: str) -> Shown:
+        topology = Topology.relayed(len(names), shared_steps, hops, names.index(first))
+        devices = [replace(device, link=link, power_w=link.power_for_bep(bep)) for device in users.values()]
+        made = deploy(chain, devices, topology, seed, agent=agent, receiver=receiver)
+        tree = topology_drawing({"": (topology, names)})[0]
+        parts = [
+            Part(
+                drawn(tree, layouts.setdefault(hops, []), 230),
+                "",
+                f"{first} hands on; the latent is handed on {hops} times.",
+                230,
+            )
+        ]
+        for name, device, share in zip(names, devices, made.shares):
+            score = share.score.value if share.score is not None else 0.0
+            text = f'{escape(name)}<br><span class="score">{score:.2f}</span> {_dots(score)}<br>{share.energy_mwh:.1f} mWh'
+            parts.append(Part(share.image, text, f"{name} gets: {device.prompt}, score {score:.2f}", 130))
+        ways = (f"{made.latency_s(together):.1f} s {word}" for together, word in ((True, "together"), (False, "from a store")))
+        return f"sum of the scores {made.qoe:.2f}, energy {made.energy_mwh:.1f} mWh, mean latency {', '.join(ways)}", parts
 
     return Panel(controls, update)
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rlli_core import FisherSnedecorF, Persona, PersonaAgent, SplitDiffusion, SplitPlan
+from rlli_core import FisherSnedecorF, Link, Persona, PersonaAgent, SplitDiffusion, SplitPlan
 from rlli_core.allocation import train
-from rlli_core.book.panels.pages import airtime_panel, allocation_panel, link_panel, persona_panel
+from rlli_core.book.panels.pages import airtime_panel, allocation_panel, deployment_panel, link_panel, persona_panel
 from rlli_core.book.teaching import toys
 from rlli_core.book.teaching.panels import bit_panel, chain_panel, learning_panel
+from rlli_core.deployments import Device
 from rlli_core.errors import InvalidArgument
 from rlli_core.qoe import psnr
 
@@ -132,4 +133,17 @@ def test_the_airtime_panel_shows_the_picture_whole_or_blank_and_latents_that_fol
     line, parts = show(panel, snr_db=2.0)
     for moved in ({"channel": panel.controls["channel"].values[2]}, {"code": "75% data"}):  # the picture is lost by that
         assert show(panel, snr_db=2.0, **moved)[1] != parts, moved
+    assert 3 <= len(panel.settings()) <= 300
+
+
+@pytest.mark.slow
+def test_the_deployment_panel_follows_every_control(tiny_pipeline):
+    chain = SplitDiffusion(tiny_pipeline(), device="cpu")
+    users = {name: Device(name, 1, persona=Persona.named("GA1"), step_energy_mwh=e) for name, e in zip("abc", (1.0, 2.0, 4.0))}
+    panel = deployment_panel(chain, small_agent(), users, 4, Link(), 0)
+    line, parts = show(panel)
+    assert len(parts) == 4 and "energy 11.0 mWh" in line  # 4 steps of a, and one of each
+    for moved in ({"hops": 2}, {"first": "c"}, {"bep": 0.15}, {"receiver": "paper"}):
+        assert show(panel, **moved)[1] != parts, moved
+    assert "energy 23.0 mWh" in show(panel, first="c")[0] and "energy 13.0 mWh" in show(panel, hops=2)[0]
     assert 3 <= len(panel.settings()) <= 300
