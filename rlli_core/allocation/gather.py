@@ -1,4 +1,4 @@
-"""Gathers scores: `python -m rlli_core.allocation.gather table` for the table of QoE (65 core-minutes), `handoffs` (120).
+"""Gathers scores: `python -m rlli_core.allocation.gather table` for the table of QoE (180 core-minutes), `handoffs` (120).
 
 One file a unit of work in a folder outside the repository; what is there is kept, so a broken-off run goes on.
 """
@@ -27,27 +27,59 @@ from ..qoe.agent import PersonaAgent
 from ..qoe.persona import Persona, people
 from ..records import Handoff, SplitPlan
 from . import handoffs
-from .prompts import embed, groups
-from .table import BEPS, DEVICE_STEPS, PERSONAS, SEEDS, SHARED_STEPS, TABLE, sobol_traits
+from .prompts import embed, groups, held_out
+from .table import BEPS, DEVICE_STEPS, PERSONAS, RESTARTS, SEEDS, SHARED_STEPS, STARTS, TABLE, asked_traits
 
 Images = list[Image.Image]
 Score = Callable[[Images, str], np.ndarray]  # images and the prompt to score (image, persona)
 
 
-def gather_table(folder: Path, worker: int = 0, workers: int = 1) -> None:
-    """Fill `folder` with one file a pair and seed: scores (hand-off, persona) of the lattice and of devices alone."""
-    made_of = groups()
-    units = [(g, d, s) for s, (g, members) in product(range(SEEDS), enumerate(made_of)) for d in range(len(members))]
+def gather_table(folder: Path, worker: int = 0, workers: int = 1, seeds: int = SEEDS) -> None:
+    """Fill `folder` with one file a seed and group, the seeds one after another, so that fewer of them make a table too.
 
-    def compute(chain: SplitDiffusion, score: Score, unit: tuple[int, int, int]) -> np.ndarray:
-        group, device, seed = unit
-        server, prompt = made_of[group][0], made_of[group][device]
-        made = chain.sweep(server, [prompt], SHARED_STEPS, DEVICE_STEPS, BEPS, [seed], Link(), batch_size=32, progress=False)
-        images: list[Any] = [record.image for record in made.records]
-        images += [chain.generate(prompt, steps, seed) for steps in DEVICE_STEPS]
-        return score(images, prompt)
+    A file holds scores (device, row, person): the lattices `table_shapes` one below the other, NaN where a device cannot restart.
+    """
+    units = list(product(range(seeds), range(len(groups()))))
+    _fill(folder, units[worker::workers], [Persona.of(traits) for traits in asked_traits()], _table_of)
 
-    _fill(folder, units[worker::workers], [Persona.of(traits) for traits in sobol_traits()], compute)
+
+def table_shapes() -> dict[str, tuple[int, ...]]:
+    """Lattices of the table, without pair, seed and person."""
+    plans = (len(SHARED_STEPS), len(DEVICE_STEPS))
+    return {
+        "scores": (*plans, len(BEPS)),
+        "restart": (*plans, len(RESTARTS)),
+        "alone": (len(DEVICE_STEPS), len(STARTS)),
+        "ranges": (*plans, 2),  # no scores: lowest and highest value of the latent sent
+    }
+
+
+def _table_of(chain: SplitDiffusion, score: Score, unit: tuple[int, int]) -> np.ndarray:
+    """Scores of a whole group, whose devices share the server's chain and go through the denoiser together."""
+    seed, prompts = unit[0], groups()[unit[1]]
+    plans, link = [SplitPlan(*steps) for steps in product(SHARED_STEPS, DEVICE_STEPS)], Link()
+    swept = chain.sweep(prompts[0], prompts, SHARED_STEPS, DEVICE_STEPS, BEPS, [seed], link, batch_size=32, progress=False)
+    sent = [link.transmit(chain.server_denoise(prompts[0], plan, seed), bep=0.0, seed=seed) for plan in plans]
+    ranges = np.array([(one.link.low, one.link.high) for one in sent if one.link is not None])
+    again = [(one, level) for one, level in product(sent, RESTARTS)]
+    made = np.array([one.plan.shared_steps > 0 and one.timestep <= level for one, level in again])
+    again = [one for one, possible in zip(again, made) if possible]
+    parts = []
+    for device, prompt in enumerate(prompts):
+        noise = [chain.server_denoise(prompt, SplitPlan(0, steps), seed) for steps in DEVICE_STEPS]
+        starts = [*again, *product(noise, STARTS)]
+        images: list[Any] = [
+            record.image for record in swept.records[device * len(plans) * len(BEPS) :][: len(plans) * len(BEPS)]
+        ]
+        images += chain.device_denoises(
+            [one for one, _ in starts], [prompt] * len(starts), batch_size=32, restarts=[level for _, level in starts]
+        )
+        found = score(images, prompt)
+        swept_part, restarted, alone = np.split(found, [len(plans) * len(BEPS), len(found) - len(noise) * len(STARTS)])
+        restart = np.full((len(made), found.shape[1]), np.nan)
+        restart[made] = restarted
+        parts.append(np.concatenate([swept_part, restart, alone, ranges.reshape(-1, 1).repeat(found.shape[1], 1)]))
+    return np.stack(parts)
 
 
 def gather_handoffs(folder: Path, worker: int = 0, workers: int = 1) -> None:
@@ -130,23 +162,38 @@ def _fill(folder: Path, units: Sequence[tuple[int, ...]], asked: Sequence[Person
             np.save(file, scores)
 
 
-def assemble_table(folder: Path, path: Path = TABLE) -> None:
+def assemble_table(folder: Path, path: Path = TABLE, seeds: int = SEEDS) -> None:
     """Put the files of `folder` together to the shipped table, with what a policy sees of the prompts and its provenance."""
-    made, size = groups(), len(SHARED_STEPS) * len(DEVICE_STEPS) * len(BEPS)
-    units = np.array([[[_read(folder / f"{g}-{d}-{s}.npy") for s in range(SEEDS)] for d in range(3)] for g in range(len(made))])
-    units = units.reshape(-1, SEEDS, size + len(DEVICE_STEPS), PERSONAS)
+    made, shapes = groups(), table_shapes()
+    units = [np.concatenate([_read(folder / f"{seed}-{g}.npy") for g in range(len(made))]) for seed in range(seeds)]
+    rows, arrays = np.stack(units, 1), {}  # (pair, seed, row, person)
+    for name, shape in shapes.items():
+        part, rows = np.split(rows, [int(np.prod(shape))], axis=2)
+        arrays[name] = part.reshape(*part.shape[:2], *shape, PERSONAS)
+    arrays["ranges"] = arrays["ranges"][..., 0]
+    chain = SplitDiffusion.from_pretrained("embedded")
     prompts = list(dict.fromkeys(prompt for group in made for prompt in group))
+    numbers = np.full((len(made), max(map(len, made))), -1)
+    for row, group in zip(numbers, made):
+        row[: len(group)] = [prompts.index(prompt) for prompt in group]
+    shared, device = range(SHARED_STEPS[-1] + 1), range(DEVICE_STEPS[-1] + 1)
     _write(
         path,
-        scores=units[:, :, :size].reshape(-1, SEEDS, len(SHARED_STEPS), len(DEVICE_STEPS), len(BEPS), PERSONAS),
-        alone=units[:, :, size:],
+        **arrays,
+        stops=[[handoff_timestep(chain.scheduler, SplitPlan(t0, max(t, 1))) for t in device] for t0 in shared],
+        alphas=chain.scheduler.alphas_cumprod.numpy(),
+        traits=asked_traits(),
         prompts=prompts,
-        groups=[[prompts.index(prompt) for prompt in group] for group in made],
-        embeddings=embed(SplitDiffusion.from_pretrained("embedded"), prompts),
+        groups=numbers,
+        held_out=held_out(),
+        embeddings=embed(chain, prompts),
     )
     about = provenance("python -m rlli_core.allocation.gather table")
-    about |= {"seeds": list(range(SEEDS)), "personas": PERSONAS, "dtype": "bf16", "image_scores": int(units.size)}
-    write_json(path.with_suffix(".json"), about)
+    scores = sum(int(np.isfinite(array).sum()) for name, array in arrays.items() if name != "ranges")
+    write_json(
+        path.with_suffix(".json"),
+        about | {"seeds": list(range(seeds)), "personas": PERSONAS, "dtype": "bf16", "image_scores": scores},
+    )
 
 
 def assemble_handoffs(folder: Path, path: Path = handoffs.SCORES) -> None:
@@ -211,13 +258,18 @@ def main() -> None:
     parser.add_argument("what", choices=("table", "handoffs"), nargs="?", default="table")
     parser.add_argument("--work", type=Path, default=WORK, help="where results wait until all are there")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="image seeds of the table; what is there of others is kept")
     options = parser.parse_args()
     folder = options.work / {"table": "qoe_table", "handoffs": "handoffs"}[options.what]
-    fill, assemble = {"table": (gather_table, assemble_table), "handoffs": (gather_handoffs, assemble_handoffs)}[options.what]
     for place in (folder, TABLE.parent):
         check_writable(place)
-    in_processes(fill, [(folder, i, options.workers) for i in range(options.workers)])
-    assemble(folder)
+    parts = [(folder, i, options.workers) for i in range(options.workers)]
+    if options.what == "table":
+        in_processes(gather_table, [(*part, options.seeds) for part in parts])
+        assemble_table(folder, seeds=options.seeds)
+    else:
+        in_processes(gather_handoffs, parts)
+        assemble_handoffs(folder)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ModelNotFound, check_integer
-from ..files import DATA, read_arrays, read_yaml
+from ..files import DATA, read_arrays
+from .prompts import singles
 
 SCORES = DATA / "results" / "handoffs.npz"
 KINDS = ("same", "similar", "distant")
@@ -43,9 +44,7 @@ def cases() -> list[tuple[str, str, str]]:
 
     Every second group of prompts is held out, with its distant prompts, so that no prompt is on both sides.
     """
-    content = read_yaml(DATA / "prompts.yaml", "groups")
-    groups = [[p for p in group if " and " not in p and " under " not in p] for group in content["groups"]]
-    groups = [group for group in groups if len(group) >= 2]
+    groups = singles()
     rng, halves = np.random.default_rng(0), []
     for half in (groups[0::2], groups[1::2]):
         found: list[tuple[str, str, str]] = []

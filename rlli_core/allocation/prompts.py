@@ -14,17 +14,38 @@ if TYPE_CHECKING:
 
 EMBEDDING = 8  # numbers that a policy sees of a prompt
 PAPER_GROUP = ("a tiger in front of a bush", "a dog in front of a bush", "a frog in front of a bush")
-HELD_OUT = ("a tiger at night", "a crocodile in the street")  # server prompts of groups that no policy is trained on
+MOST_GROUPS = 30
+
+
+def singles() -> list[list[str]]:
+    """Prompts of one object each that are near enough to share steps, at least two together, the largest group first.
+
+    Wherever prompts are held out it is every second of these groups, so that no prompt is on both sides.
+    """
+    found = read_yaml(of_checkout(DATA / "prompts.yaml"), "groups")["groups"]
+    found = [[prompt for prompt in group if " and " not in prompt and " under " not in prompt] for group in found]
+    return [group for group in found if len(group) >= 2]
 
 
 def groups() -> list[tuple[str, ...]]:
-    """Groups of three prompts, the server's first: the paper's tiger and dog, and the first three of our larger groups."""
-    found: list[tuple[str, ...]] = [PAPER_GROUP]
-    for group in read_yaml(of_checkout(DATA / "prompts.yaml"), "groups")["groups"]:
-        single = [prompt for prompt in group if " and " not in prompt and " under " not in prompt]
-        if len(single) >= 3 and single[0] != PAPER_GROUP[0]:
-            found.append(tuple(single[:3]))
-    return found
+    """Who may come together: the paper's prompts, then all of `singles` by threes (at the end by twos), the server's first."""
+    return [group for group, _ in _groups()]
+
+
+def held_out() -> list[bool]:
+    """Of each of `groups`, whether no policy is trained on it."""
+    return [unseen for _, unseen in _groups()]
+
+
+def _groups() -> list[tuple[tuple[str, ...], bool]]:
+    found: list[tuple[tuple[int, int, int], tuple[str, ...], bool]] = []
+    for number, group in enumerate(singles()):
+        others = [prompt for prompt in group if prompt not in PAPER_GROUP]
+        for start in range(0, len(others), 3):
+            part = tuple(others[start : start + 3])
+            if len(part) >= 2:
+                found.append(((-len(part), start, number), part, number % 2 == 1))
+    return [(PAPER_GROUP, False), *((part, unseen) for _, part, unseen in sorted(found))][:MOST_GROUPS]
 
 
 @torch.no_grad()

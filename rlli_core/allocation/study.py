@@ -26,7 +26,6 @@ from .ddpg import ALGORITHMS, Training, train
 from .live import LiveQoE
 from .oracle import optimum
 from .policy import validation
-from .prompts import groups
 from .results import RESULTS, read_csv
 from .service import Service
 from .setting import ServiceConfig
@@ -71,7 +70,7 @@ class Evaluation:
     def __init__(self, config: ServiceConfig, live_states: int = LIVE_STATES, states: int = TEST_STATES):
         known, unseen = TableQoE.load(), TableQoE.load(held_out=True)
         chain, agent = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded")
-        live = LiveQoE(chain, agent, config.link, groups(), LIVE_SEED)
+        live = LiveQoE(chain, agent, config.link, [known.prompts], LIVE_SEED)  # serves states of the table
         self.service = Service(config, known)
         self.sets = {
             "table": (self.service, self.service.draw(np.random.default_rng(TEST_SEED), states)),

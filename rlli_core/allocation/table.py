@@ -1,7 +1,15 @@
 """QoE from a table: what the split chain and the persona agent gave on a lattice of allocations, gathered once.
 
-`python -m rlli_core.allocation.gather` gathers it (about 65 core-minutes; resumes). One unit of work is one pair of prompts
-and one image seed: every hand-off of the lattice, rated by `PERSONAS` personas.
+`python -m rlli_core.allocation.gather` gathers it (about 180 core-minutes; resumes). For each pair of prompts (server's,
+device's) and each image seed, rated by `PERSONAS` people:
+
+- the paper's hand-off: t0 x t_k x BEP;
+- restarts of what was sent without bit errors: t0 x t_k x `RESTARTS`, as far as the server stopped below that timestep;
+- the device alone: t_k x `STARTS`.
+
+A device that knows its link's noise needs no axis for the BEP: the noise is taken for its effective timestep (`receiver`), and
+the device for one that got the latent without errors and restarts there. The range of each latent sent is kept, which is what
+the exact moments of `channel.damage` need to say what its noise is.
 """
 
 from __future__ import annotations
@@ -16,7 +24,7 @@ from scipy.stats import qmc
 
 from ..errors import InvalidArgument, ModelNotFound
 from ..files import DATA, of_checkout, read_arrays
-from .prompts import HELD_OUT
+from . import handoffs
 from .states import Allocation, States
 
 TABLE = DATA / "results" / "qoe_table.npz"
@@ -24,13 +32,15 @@ SHARED_STEPS = (0, 1, 2, 3, 5, 7, 10)  # at 0 the noise itself is sent, which is
 DEVICE_STEPS = (1, 2, 4, 6, 8)
 BEPS = (0.0, 0.02, 0.06, 0.13, 0.25, 0.5)  # about even in the square root, in which the QoE is interpolated
 ROOTS = np.linspace(0, np.sqrt(BEPS[-1]), 41)  # of the BEPs at which the smooth curve through the lattice is kept
-PERSONAS = 16
+RESTARTS = handoffs.RESTARTS[1:]  # the first, where the server stopped, is the paper's hand-off at BEP 0
+STARTS = handoffs.STARTS
+PERSONAS = 12  # for the linear fit as good as 16 points of a Sobol sequence: mean leverage .51 against .47
 SEEDS = 3
 
 
-def sobol_traits() -> np.ndarray:
-    """Traits (PERSONAS, 5) that cover the cube of personas evenly."""
-    return np.asarray(qmc.Sobol(5, seed=0).random(PERSONAS))
+def asked_traits() -> np.ndarray:
+    """Traits (PERSONAS, 5) of the people asked, which cover the cube of personas evenly."""
+    return np.asarray(qmc.LatinHypercube(5, optimization="random-cd", rng=np.random.default_rng(0)).random(PERSONAS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,15 +84,15 @@ class TableQoE:
         if not path.is_file():
             of_checkout()
             raise ModelNotFound(f"no table of QoE at {path}; make it with: python -m rlli_core.allocation.gather")
-        content = read_arrays(path, "scores", "alone", "prompts", "embeddings", "groups")
+        content = _read(path)
         raw, alone = content["scores"].astype(np.float32), content["alone"].astype(np.float32)
-        prompts, embeddings, by_group = tuple(content["prompts"].tolist()), content["embeddings"], content["groups"]
+        prompts, embeddings = tuple(content["prompts"].tolist()), content["embeddings"]
+        by_group = [tuple(int(member) for member in members if member >= 0) for members in content["groups"]]
         pairs = np.full((len(prompts),) * 2, -1)
-        for group, members in enumerate(by_group):
-            for place, member in enumerate(members):
-                pairs[members[0], member] = group * len(members) + place
-        chosen = [tuple(map(int, g)) for g in by_group if (prompts[g[0]] in HELD_OUT) == held_out]
-        return cls(prompts, embeddings, tuple(chosen), *_fits(raw.mean(1), alone.mean(1)), pairs)
+        gathered = [(members[0], member) for members in by_group for member in members]
+        pairs[tuple(np.transpose(gathered))] = np.arange(len(gathered))
+        chosen = tuple(group for group, unseen in zip(by_group, content["held_out"]) if unseen == held_out)
+        return cls(prompts, embeddings, chosen, *_fits(raw.mean(1), alone.mean(1)[:, :, 0], content["traits"]), pairs)
 
     def qoe(self, states: States, allocation: Allocation, bep: np.ndarray, longest: np.ndarray | None = None) -> np.ndarray:
         """As in `QoESource`.
@@ -126,9 +136,20 @@ class TableQoE:
         return qoe.clip(0, 1)
 
 
-def _fits(scores: np.ndarray, alone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a table as `gather.assemble_table` writes them; also of one that has only the paper's lattice."""
+    content = read_arrays(path, "scores", "alone", "prompts", "embeddings", "groups")
+    if content["alone"].ndim == 5:
+        return content | read_arrays(path, "restart", "ranges", "stops", "alphas", "traits", "held_out")
+    content["alone"] = content["alone"][:, :, :, None]
+    first = content["prompts"][content["groups"][:, 0]]
+    unseen = np.isin(first, ["a tiger at night", "a crocodile in the street"])
+    return content | {"held_out": unseen, "traits": qmc.Sobol(5, seed=0).random(16)}
+
+
+def _fits(scores: np.ndarray, alone: np.ndarray, traits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores (pairs, t0, t_k, BEPs, people) and unshared ones (pairs, t_k, people) -> coefficients at every whole step."""
-    asked = np.concatenate([np.ones((PERSONAS, 1)), sobol_traits()], 1)
+    asked = np.concatenate([np.ones((len(traits), 1)), traits], 1)
     solve = np.linalg.pinv(asked).T  # (people, 6)
     smooth = PchipInterpolator(np.sqrt(BEPS), scores, axis=3)(ROOTS) @ solve
     shared, device = np.arange(SHARED_STEPS[-1] + 1), np.arange(DEVICE_STEPS[-1] + 1)

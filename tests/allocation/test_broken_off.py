@@ -145,10 +145,10 @@ def test_a_study_that_cannot_be_written_is_refused_before_the_work(tmp_path, mon
 
 def test_a_part_of_the_table_that_is_damaged_or_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(gather, "groups", lambda: [("a", "b", "c")])
-    for name in (f"0-{device}-{seed}" for device in range(3) for seed in range(gather.SEEDS)):
-        np.save(tmp_path / f"{name}.npy", np.zeros((2, 2)))
+    for seed in range(gather.SEEDS):
+        np.save(tmp_path / f"{seed}-0.npy", np.zeros((3, 2, 2)))
     for damage in (lambda path: path.write_bytes(path.read_bytes()[:-5]), lambda path: path.unlink()):
-        damage(tmp_path / "0-1-1.npy")
-        with pytest.raises(UnusableFile, match=r"0-1-1\.npy is missing or damaged, delete it and gather again"):
+        damage(tmp_path / "1-0.npy")
+        with pytest.raises(UnusableFile, match=r"1-0\.npy is missing or damaged, delete it and gather again"):
             gather.assemble_table(tmp_path, tmp_path / "table.npz")
     assert not (tmp_path / "table.npz").exists()

@@ -15,7 +15,6 @@ from rlli_core.allocation import (
     ServiceEnv,
     TableQoE,
     optimum,
-    prompts,
     results,
     study,
 )
@@ -37,7 +36,7 @@ def known():
 @pytest.fixture(scope="module")
 def live(known):
     chain, agent = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded")
-    return Service(known.config, LiveQoE(chain, agent, known.config.link, prompts.groups(), seed=70))
+    return Service(known.config, LiveQoE(chain, agent, known.config.link, [known.source.prompts], seed=70))
 
 
 def test_live_scores_are_those_of_a_round(known, live):
