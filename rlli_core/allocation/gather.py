@@ -1,4 +1,4 @@
-"""Gathers scores: `python -m rlli_core.allocation.gather table` for the table of QoE (180 core-minutes), `handoffs` (120).
+"""Gathers scores: `python -m rlli_core.allocation.gather table` for the table of QoE (120 core-minutes), `handoffs` (120).
 
 One file a unit of work in a folder outside the repository; what is there is kept, so a broken-off run goes on.
 """
@@ -183,6 +183,7 @@ def assemble_table(folder: Path, path: Path = TABLE, seeds: int = SEEDS) -> None
         stops=[[handoff_timestep(chain.scheduler, SplitPlan(t0, max(t, 1))) for t in device] for t0 in shared],
         alphas=chain.scheduler.alphas_cumprod.numpy(),
         traits=asked_traits(),
+        device_steps=DEVICE_STEPS,
         prompts=prompts,
         groups=numbers,
         held_out=held_out(),

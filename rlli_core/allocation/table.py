@@ -1,6 +1,6 @@
 """QoE from a table: what the split chain and the persona agent gave on a lattice of allocations, gathered once.
 
-`python -m rlli_core.allocation.gather` gathers it (about 180 core-minutes; resumes). For each pair of prompts (server's,
+`python -m rlli_core.allocation.gather` gathers it (about 120 core-minutes; resumes). For each pair of prompts (server's,
 device's) and each image seed, rated by `PERSONAS` people:
 
 - the paper's hand-off: t0 x t_k x BEP;
@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -29,7 +30,7 @@ from .states import Allocation, States
 
 TABLE = DATA / "results" / "qoe_table.npz"
 SHARED_STEPS = (0, 1, 2, 3, 5, 7, 10)  # at 0 the noise itself is sent, which is where short chains beside long ones tend to
-DEVICE_STEPS = (1, 2, 4, 6, 8)
+DEVICE_STEPS = (1, 2, 3, 4, 6, 8)
 BEPS = (0.0, 0.02, 0.06, 0.13, 0.25, 0.5)  # about even in the square root, in which the QoE is interpolated
 ROOTS = np.linspace(0, np.sqrt(BEPS[-1]), 41)  # of the BEPs at which the smooth curve through the lattice is kept
 RESTARTS = handoffs.RESTARTS[1:]  # the first, where the server stopped, is the paper's hand-off at BEP 0
@@ -92,7 +93,13 @@ class TableQoE:
         gathered = [(members[0], member) for members in by_group for member in members]
         pairs[tuple(np.transpose(gathered))] = np.arange(len(gathered))
         chosen = tuple(group for group, unseen in zip(by_group, content["held_out"]) if unseen == held_out)
-        return cls(prompts, embeddings, chosen, *_fits(raw.mean(1), alone.mean(1)[:, :, 0], content["traits"]), pairs)
+        return cls(
+            prompts,
+            embeddings,
+            chosen,
+            *_fits(raw.mean(1), alone.mean(1)[:, :, 0], content["traits"], content["device_steps"]),
+            pairs,
+        )
 
     def qoe(self, states: States, allocation: Allocation, bep: np.ndarray, longest: np.ndarray | None = None) -> np.ndarray:
         """As in `QoESource`.
@@ -136,28 +143,30 @@ class TableQoE:
         return qoe.clip(0, 1)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path) -> dict[str, Any]:
     """The arrays of a table as `gather.assemble_table` writes them; also of one that has only the paper's lattice."""
     content = read_arrays(path, "scores", "alone", "prompts", "embeddings", "groups")
     if content["alone"].ndim == 5:
-        return content | read_arrays(path, "restart", "ranges", "stops", "alphas", "traits", "held_out")
+        return content | read_arrays(path, "restart", "ranges", "stops", "alphas", "traits", "device_steps", "held_out")
     content["alone"] = content["alone"][:, :, :, None]
     first = content["prompts"][content["groups"][:, 0]]
     unseen = np.isin(first, ["a tiger at night", "a crocodile in the street"])
-    return content | {"held_out": unseen, "traits": qmc.Sobol(5, seed=0).random(16)}
+    return content | {"held_out": unseen, "traits": qmc.Sobol(5, seed=0).random(16), "device_steps": (1, 2, 4, 6, 8)}
 
 
-def _fits(scores: np.ndarray, alone: np.ndarray, traits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _fits(
+    scores: np.ndarray, alone: np.ndarray, traits: np.ndarray, steps: Sequence[int] = DEVICE_STEPS
+) -> tuple[np.ndarray, np.ndarray]:
     """Scores (pairs, t0, t_k, BEPs, people) and unshared ones (pairs, t_k, people) -> coefficients at every whole step."""
     asked = np.concatenate([np.ones((len(traits), 1)), traits], 1)
     solve = np.linalg.pinv(asked).T  # (people, 6)
     smooth = PchipInterpolator(np.sqrt(BEPS), scores, axis=3)(ROOTS) @ solve
     shared, device = np.arange(SHARED_STEPS[-1] + 1), np.arange(DEVICE_STEPS[-1] + 1)
-    fits = _interpolate(_interpolate(smooth, SHARED_STEPS, shared, 1), DEVICE_STEPS, device, 2)
-    return fits, _interpolate(alone @ solve, DEVICE_STEPS, device, 1)
+    fits = _interpolate(_interpolate(smooth, SHARED_STEPS, shared, 1), steps, device, 2)
+    return fits, _interpolate(alone @ solve, steps, device, 1)
 
 
-def _interpolate(values: np.ndarray, known: tuple[int, ...], wanted: np.ndarray, axis: int) -> np.ndarray:
+def _interpolate(values: np.ndarray, known: Sequence[int], wanted: np.ndarray, axis: int) -> np.ndarray:
     """Interpolate linearly along one axis; the nearest value outside of what is known."""
     low, part = _cell(wanted, known)
     shape = [1] * values.ndim

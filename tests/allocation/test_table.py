@@ -32,7 +32,7 @@ def write(path):
     alone = np.stack([truth(0, np.array(table.DEVICE_STEPS)[:, None], 0, traits)] * len(table.STARTS), 1)
     np.savez(
         path, scores=np.stack([scores] * 5), alone=np.tile(alone, (5, 3, 1, 1, 1)), prompts=["z", "b", "c", "y", "d"],
-        groups=[[0, 1, 4], [2, 3, -1]], held_out=[True, False], embeddings=np.eye(5), traits=traits,
+        groups=[[0, 1, 4], [2, 3, -1]], held_out=[True, False], embeddings=np.eye(5), traits=traits, device_steps=table.DEVICE_STEPS,
         restart=np.zeros(()), ranges=np.zeros(()), stops=np.zeros(()), alphas=np.zeros(()),
     )  # fmt: skip
     return path
@@ -64,8 +64,8 @@ def test_a_short_chain_beside_a_long_one_is_looked_up_where_its_own_grid_leaves_
 
 
 def test_between_lattice_points_the_curve_over_bit_errors_has_no_corners_and_never_turns_back():
-    falling = np.linspace(1, 0, 6)[:, None] * np.ones((1, 7, 5, 1, 12))
-    path = table._fits(falling, np.ones((1, 5, 12)), table.asked_traits())[0][0, 1, 1, :, 0]
+    falling = np.linspace(1, 0, 6)[:, None] * np.ones((1, 7, 6, 1, 12))
+    path = table._fits(falling, np.ones((1, 6, 12)), table.asked_traits())[0][0, 1, 1, :, 0]
     slopes = np.diff(path) / np.diff(table.ROOTS)
     straight = np.abs(np.diff(np.diff(falling[0, 0, 0, :, 0]) / np.diff(np.sqrt(table.BEPS)))).max()  # turn at a corner
     assert (slopes <= 1e-9).all() and np.abs(np.diff(slopes)).max() < 0.75 * straight
@@ -137,11 +137,11 @@ def test_a_unit_holds_each_lattice_in_its_place(monkeypatch):
         part.reshape(2, *shape, people)[..., 0] for part, shape in zip(np.split(made, ends[:-1], 1), shapes.values())
     )
     image = lambda number: places[int(number)]  # noqa: E731
-    assert image(sent[1, 2, 3, 4]) == ("sent", "d", 2, 6, 0.25)
-    assert image(restart[1, 1, 3, 2]) == ("again", "d", 1, 6, 870) and np.isnan(restart[1, 1, 3, :2]).all()
+    assert image(sent[1, 2, 4, 4]) == ("sent", "d", 2, 6, 0.25)
+    assert image(restart[1, 1, 4, 2]) == ("again", "d", 1, 6, 870) and np.isnan(restart[1, 1, 4, :2]).all()
     assert np.isnan(restart[:, 0]).all() and np.isfinite(restart[:, 4:]).all()
-    assert image(alone[0, 2, 0]) == ("again", "s", 0, 4, None) and image(alone[1, 4, 3]) == ("again", "d", 0, 8, 870)
-    assert ranges[1, 3, 2].tolist() == [-3, 4]
+    assert image(alone[0, 2, 0]) == ("again", "s", 0, 3, None) and image(alone[1, 5, 3]) == ("again", "d", 0, 8, 870)
+    assert ranges[1, 3, 2].tolist() == [-3, 3]
 
 
 @pytest.mark.slow
@@ -165,4 +165,4 @@ def test_units_become_a_table_also_where_fewer_seeds_are_there(monkeypatch, tmp_
     assert source.lookup(3, 4, person, 0, 4, 0.02) == pytest.approx(0.5, abs=1e-3)
     with np.load(tmp_path / "table.npz") as file:
         assert file["stops"].shape == (11, 9) and file["stops"][5, 5] == 499 and file["alphas"].shape == (1000,)
-        assert file["restart"].shape == (5, 2, 7, 5, 4, 12) and file["ranges"].shape == (5, 2, 7, 5, 2)
+        assert file["restart"].shape == (5, 2, 7, 6, 4, 12) and file["ranges"].shape == (5, 2, 7, 6, 2)
