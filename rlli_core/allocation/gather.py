@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ from ..qoe.persona import Persona, people
 from ..records import Handoff, SplitPlan
 from . import handoffs
 from .prompts import embed, groups, held_out
-from .table import BEPS, DEVICE_STEPS, PERSONAS, RESTARTS, SEEDS, SHARED_STEPS, STARTS, TABLE, asked_traits
+from .restarts import fit_rules
+from .table import BEPS, DEVICE_STEPS, PERSONAS, RESTARTS, SEEDS, SHARED_STEPS, STARTS, TABLE, asked_traits, distances
 
 Images = list[Image.Image]
 Score = Callable[[Images, str], np.ndarray]  # images and the prompt to score (image, persona)
@@ -177,17 +179,22 @@ def assemble_table(folder: Path, path: Path = TABLE, seeds: int = SEEDS) -> None
     for row, group in zip(numbers, made):
         row[: len(group)] = [prompts.index(prompt) for prompt in group]
     shared, device = range(SHARED_STEPS[-1] + 1), range(DEVICE_STEPS[-1] + 1)
+    stops = np.array([[handoff_timestep(chain.scheduler, SplitPlan(t0, max(t, 1))) for t in device] for t0 in shared])
+    seen, pairs = embed(chain, prompts), [(row[0], one) for row in numbers for one in row if one >= 0]
+    unseen = np.repeat(held_out(), [len(group) for group in made])
+    rules = fit_rules(arrays | {"stops": stops, "distances": distances(seen, pairs)}, ~unseen, (SHARED_STEPS, DEVICE_STEPS))
     _write(
         path,
         **arrays,
-        stops=[[handoff_timestep(chain.scheduler, SplitPlan(t0, max(t, 1))) for t in device] for t0 in shared],
+        **{name: np.array(astuple(rule)) for name, rule in rules.items()},
+        stops=stops,
         alphas=chain.scheduler.alphas_cumprod.numpy(),
         traits=asked_traits(),
         device_steps=DEVICE_STEPS,
         prompts=prompts,
         groups=numbers,
         held_out=held_out(),
-        embeddings=embed(chain, prompts),
+        embeddings=seen,
     )
     about = provenance("python -m rlli_core.allocation.gather table")
     scores = sum(int(np.isfinite(array).sum()) for name, array in arrays.items() if name != "ranges")

@@ -103,6 +103,7 @@ def a_state(**values) -> States:
     base = dict(
         prompts=np.array([[0, 1]]), personas=np.full((1, 2, 5), 0.5), server_step_energy=np.array([0.5]),
         device_step_energy=np.ones((1, 2)), gains=np.ones((1, 2)), threshold=np.array([0.6]),
+        server_budget=np.array([20.0]), device_budget=np.full((1, 2), 8.0), present=np.ones((1, 2), bool),
     )  # fmt: skip
     return States(**base | values)
 
