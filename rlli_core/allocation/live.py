@@ -15,6 +15,7 @@ from ..qoe.agent import PersonaAgent
 from ..qoe.persona import Persona
 from ..records import SplitPlan
 from ..round import serve
+from .handoffs import StartRule
 from .prompts import embed
 from .restarts import levels, starts
 from .setting import ServiceConfig
@@ -38,6 +39,7 @@ class LiveQoE:
         self.embeddings = embed(chain, list(self.prompts))
         self.groups = tuple(tuple(map(self.prompts.index, group)) for group in groups)
         self.config = ServiceConfig()
+        self.rules: tuple[StartRule, StartRule] | None = None
 
     def under(self, config: ServiceConfig) -> LiveQoE:
         """The same with the receivers and lone devices of this setting; restarts and starts by the rules of the shipped table.
@@ -46,7 +48,7 @@ class LiveQoE:
             ModelNotFound, InvalidArgument: no table there, or one without rules.
         """
         made = copy.copy(self)
-        made.config, (made.rule, made.start_rule) = config, read_rules()
+        made.config, made.rules = config, None if config.receives_as_the_paper else read_rules()
         return made
 
     def qoe(self, states: States, allocation: Allocation, bep: np.ndarray, longest: np.ndarray | None = None) -> np.ndarray:
@@ -77,15 +79,15 @@ class LiveQoE:
     def _restarts(self, prompts: np.ndarray, plan: SplitPlan, shares: np.ndarray) -> list[int | None]:
         """The timestep at which each device starts; None where the paper's does."""
         found: list[int | None] = []
+        restart_rule, start_rule = self.rules or (None, None)
         longest = [steps for steps, shared in zip(plan.steps_per_device, shares) if shared]
         for prompt, steps, shared in zip(prompts, plan.steps_per_device, shares):
-            options, rule, distance = starts(), None, 0.0
-            if shared and self.config.receiver == "noise-aware":
+            if shared:
+                rule = restart_rule if self.config.receiver == "noise-aware" else None
                 options = levels(handoff_timestep(self.chain.scheduler, SplitPlan(plan.shared_steps, longest)))
                 distance = float(np.linalg.norm(self.embeddings[prompt] - self.embeddings[prompts[0]]))
-                rule = self.rule
-            elif not shared and self.config.alone == "best":
-                rule = self.start_rule
-            level = None if rule is None else int(options[rule.choose(options, steps, distance)])
-            found.append(None if level == options[0] else level)
+            else:
+                rule, options, distance = start_rule if self.config.alone == "best" else None, starts(), 0.0
+            level = options[0] if rule is None else options[rule.choose(options, steps, distance)]
+            found.append(None if level == options[0] else int(level))
         return found

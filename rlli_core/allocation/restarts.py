@@ -96,7 +96,7 @@ def by_level(
         for j, device in enumerate(steps[1]):
             stop = stops[shared, device]
             above = [k for k, level in enumerate(RESTARTS[1:]) if shared == 0 or level > stop]
-            at, values = [float(RESTARTS[1 + k]) for k in above], alone[:, j, 1:]
+            at, values = [*np.array(RESTARTS[1:], float)[above]], alone[:, j, 1:]
             if shared:
                 at, values = [float(stop), *at], np.concatenate([handoff[:, i, j, None], restart[:, i, j, above]], 1)
             values = np.concatenate([values, alone[:, j, :1]], 1)

@@ -63,10 +63,10 @@ class Service:
         most_steps: tuple[int, ...] = getattr(source, "most_steps", None) or ()
         if config.max_shared_steps is None:
             config = replace(config, max_shared_steps=min([config.most_shared_steps, *most_steps[:1]]))
-        if (config.receiver, config.alone) != ("paper", "grid"):
-            if not hasattr(source, "under"):
-                raise InvalidArgument("receiver, alone", (config.receiver, config.alone), "'paper' and 'grid' for this source")
+        if hasattr(source, "under"):
             source = source.under(config)
+        elif not config.receives_as_the_paper:
+            raise InvalidArgument("receiver, alone", (config.receiver, config.alone), "'paper' and 'grid' for this source")
         for name, most in zip(("max_shared_steps", "max_device_steps"), most_steps):
             if getattr(config, name) > most:
                 raise InvalidArgument(name, getattr(config, name), f"at most {most}: the source of QoE knows no more")
@@ -234,7 +234,12 @@ class Service:
         c, size = self.config, self.source.embeddings.shape[1]
         most = float(np.max(c.server_budget)), float(np.max(c.device_budget))
         steps = most[0] if c.actions == "paper" else float(np.max(c.server_step_energy))
-        parts = [(0, 1, 5 * c.users), (-3, 3, size * c.users), (0, steps, 1), (0, most[1], c.users)]
+        parts: list[tuple[float, float, int]] = [
+            (0, 1, 5 * c.users),
+            (-3, 3, size * c.users),
+            (0, steps, 1),
+            (0, most[1], c.users),
+        ]
         parts += [(GAIN_DB[0] / 10, GAIN_DB[1] / 10, c.users), (0, 1, 1)]
         parts += [(0, most[0], 1)] * _is_drawn(c.server_budget) + [(0, most[1], c.users)] * _is_drawn(c.device_budget)
         parts += [(0, 1, c.users)] * bool(c.fewest_users)

@@ -106,6 +106,11 @@ class ServiceConfig:
                 raise InvalidArgument(name, budget, f"enough for one step of {np.max(energy):g}")
 
     @property
+    def receives_as_the_paper(self) -> bool:
+        """Whether devices, also lone ones, do as in the paper."""
+        return (self.receiver, self.alone) == ("paper", "grid")
+
+    @property
     def max_device_steps(self) -> int:
         """T_e: steps that a device can pay for where they are cheapest and its budget is largest."""
         return int(np.max(self.device_budget) / np.min(self.device_step_energy) + 1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Allocation:
     shared_steps: np.ndarray
     device_steps: np.ndarray
     power_w: np.ndarray
-    alone: np.ndarray = None  # type: ignore[assignment]  # an array as soon as it is made
+    alone: Any = None  # an array as soon as it is made
 
     def __post_init__(self) -> None:
         stay_out = np.broadcast_to(np.asarray(self.shared_steps)[:, None] == 0, np.shape(self.device_steps))

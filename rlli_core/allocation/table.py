@@ -65,7 +65,7 @@ class TableQoE:
         pairs: number of the pair (server prompt, device prompt) in `fits`, (P, P) int, -1 where it was not gathered.
         best_alone: `alone` of devices with the fitted start; None where the table has no starts.
         restarts: of devices that know their link's noise; None where the table has none.
-        receiver: "paper" or "noise-aware".
+        receiver, start: as `receiver` and `alone` of the setting.
     """
 
     prompts: tuple[str, ...]
@@ -77,6 +77,7 @@ class TableQoE:
     best_alone: np.ndarray | None = None
     restarts: Restarts | None = None
     receiver: str = "paper"
+    start: str = "grid"
 
     @property
     def most_steps(self) -> tuple[int, int]:
@@ -121,12 +122,13 @@ class TableQoE:
         Raises:
             InvalidArgument: a table without them.
         """
+        if config.receives_as_the_paper and (self.receiver, self.start) == ("paper", "grid"):
+            return self
         if self.restarts is None or self.best_alone is None:
             remedy = "'paper' and 'grid' with this table, or gather it anew: python -m rlli_core.allocation.gather"
             raise InvalidArgument("receiver, alone", (config.receiver, config.alone), remedy)
         again = self.restarts.over(config.link) if config.receiver == "noise-aware" else self.restarts
-        alone = self.best_alone if config.alone == "best" else self.alone
-        return replace(self, receiver=config.receiver, restarts=again, alone=alone)
+        return replace(self, receiver=config.receiver, start=config.alone, restarts=again)
 
     def qoe(self, states: States, allocation: Allocation, bep: np.ndarray, longest: np.ndarray | None = None) -> np.ndarray:
         """As in `QoESource`.
@@ -173,7 +175,8 @@ class TableQoE:
         for row, left in ((step, 1 - on), (step + 1, on)):
             for column, part in ((root, 1 - along), (root + 1, along)):
                 weights = weights + (left * part)[..., None] * table[pair, row, device_steps, column]
-        weights = np.where(np.asarray(shared_steps)[..., None] == 0, self.alone[pair, device_steps], weights)
+        lone = self.alone if self.start == "grid" or self.best_alone is None else self.best_alone
+        weights = np.where(np.asarray(shared_steps)[..., None] == 0, lone[pair, device_steps], weights)
         qoe: np.ndarray = weights[..., 0] + (weights[..., 1:] * personas).sum(-1)
         return qoe.clip(0, 1)
 

@@ -167,7 +167,10 @@ def test_the_observation_holds_all_of_state_26(service):
     states = service.draw(np.random.default_rng(1), 1)
     seen = service.observe(states)[0]
     assert len(seen) == 3 * 5 + 3 * 2 + 4 + 3 + 1
+    drawn = {"server_budget", "device_budget", "present"}  # not here; see test_choice
     for name, value in vars(states).items():
+        if name in drawn:
+            continue
         other = replace(states, **{name: value * 0 + (1 if name == "prompts" else 0.123)})
         assert (service.observe(other)[0] != seen).any(), name
 

@@ -90,6 +90,14 @@ def test_the_papers_receiver_reads_the_papers_lattice(source):
     assert (plain == best).all() and plain == pytest.approx([truth(5, 6, 0.1**0.5, who)] * 3, abs=2e-3)
 
 
+def test_a_source_that_was_set_up_otherwise_is_set_up_anew(source):
+    aware = Service(AWARE, source).source
+    for config in (ServiceConfig(), AWARE, replace(AWARE, receiver="paper"), replace(AWARE, link=Link(bits=4))):
+        first, second = (served(one, config, (5, [6, 4, 2]), 0.1, [[False, False, True]])[0] for one in (source, aware))
+        assert (first == second).all()
+    assert Service(ServiceConfig(), source).source is source
+
+
 def test_the_rules_are_those_that_score_best(made):
     restart, start = read_rules(made)
     for steps in table.DEVICE_STEPS:
