@@ -142,8 +142,8 @@ class Service:
             "device_step_energy": (shape, 0, np.max(c.device_budget)),
             "gains": (shape, 0, 1e100),
             "threshold": (shape[:1], 0, 1),
-            "server_budget": (shape[:1], 0, np.max(c.server_budget)),
-            "device_budget": (shape, 0, np.max(c.device_budget)),
+            "server_budget": (shape[:1], np.min(c.server_budget), np.max(c.server_budget)),
+            "device_budget": (shape, np.min(c.device_budget), np.max(c.device_budget)),
             "present": (shape, 0, 1),
         }
         for name, (expected, low, high) in allowed.items():

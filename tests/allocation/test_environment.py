@@ -196,5 +196,6 @@ def test_cut_to_the_budget_nothing_is_over_and_what_fits_stays(service):
     fits = before.server_excess == 0
     assert np.allclose(cut.power_w[fits], raw.power_w[fits])
     poor = Service(replace(service.config, server_budget=2.0), service.source)  # pays for four shared steps and nothing else
+    states = replace(states, server_budget=np.full(200, 2.0))
     cut = poor.within_budget(states, raw)
     assert cut.shared_steps.max() == 4 and poor.outcome(states, cut).server_excess.max() < 1e-9
