@@ -10,7 +10,7 @@ READY := .venv/.ready
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(INSTALL) --constraint constraints.txt --editable ".[book,test,train,coding,dev]"
+	$(INSTALL) --constraint constraints.txt --editable ".[book,test,train,coding,cluster,dev]"
 	touch $@
 
 # Render what was executed: the pages and the executed notebooks side by side. The site is replaced only by a whole one.
@@ -54,7 +54,7 @@ checksums: $(READY)
 # After a change of dependencies: the versions a fresh environment gets, without the local tag of a CPU or CUDA torch.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet --editable ".[book,test,train,coding,dev]"
+	build/lock/bin/python -m pip install --quiet --editable ".[book,test,train,coding,cluster,dev]"
 	head -n 1 constraints.txt > build/lock/constraints.txt
 	build/lock/bin/python -m pip freeze --exclude-editable | sed 's/^\(torch==[0-9.]*\)+.*/\1/' >> build/lock/constraints.txt
 	mv build/lock/constraints.txt constraints.txt

@@ -208,7 +208,7 @@ def whole(path: Path) -> Iterator[Path]:
     Raises:
         UnusableFile: it cannot be written; what was there before is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{platform.node()}")  # others may share the file system
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -224,8 +224,9 @@ def whole(path: Path) -> Iterator[Path]:
             hint = "" if error.errno else " (is the disk full?)"  # numpy only says how much it could write
             raise UnusableFile(f"{path} cannot be written: {why(error)}{hint}") from error
         raise
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):  # of processes that were killed
-        if (number := left.name.removeprefix(f".{path.name}.").split(".")[0]).isdigit() and not psutil.pid_exists(int(number)):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):  # of processes of this machine that were killed
+        number, _, node = left.name.removeprefix(f".{path.name}.").removesuffix(".old").partition(".")
+        if number.isdigit() and node == platform.node() and not psutil.pid_exists(int(number)):
             remove(left)
 
 
@@ -237,15 +238,15 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def alone(folder: Path, what: str) -> Iterator[None]:
+def alone(folder: Path, what: str, patience_s: float = 0.0) -> Iterator[None]:
     """Hold a folder for one piece of work; within it the same thread may do so again.
 
     Raises:
-        InvalidArgument: another thread or process holds it.
+        InvalidArgument: another thread or process holds it, after that many seconds still.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=0, is_singleton=True):
+        with FileLock(folder / ".lock", timeout=0, is_singleton=True).acquire(timeout=patience_s):
             yield
     except Timeout as error:
         raise InvalidArgument("folder", str(folder), f"another one: {what} is under way in it") from error

@@ -2,8 +2,9 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -109,6 +110,23 @@ def kill() -> Callable[[subprocess.Popen], None]:
 def chain(tiny_pipeline: Callable[..., StableDiffusionPipeline]) -> SplitDiffusion:
     """A chain over the tiny pipeline, v-prediction, zero terminal SNR, trailing spacing; on the CPU in fp32."""
     return SplitDiffusion(tiny_pipeline(), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two machines of Ray on this one, of a core each; a test may stop the second."""
+    pytest.importorskip("ray", reason="the extra `cluster` is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_raylet_start_wait_time_s", "300")  # as pytest's other processes may have all cores
+        from ray.cluster_utils import Cluster
+
+        machines = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, "num_cpus": 1})
+        try:
+            machines.second = machines.add_node(num_cpus=1)
+            yield machines
+        finally:
+            machines.shutdown()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,7 @@
 """Where checkpoints and rendered data sets go; files whole or not at all, whatever happens."""
 
 import os
+import platform
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -88,10 +89,11 @@ def test_what_breaks_off_leaves_the_last_good_file_or_folder(tmp_path, error):
 def test_what_killed_processes_left_goes_with_the_next_write_and_that_of_living_ones_stays(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    for number in (ended.pid, os.getppid()):
-        (tmp_path / f".some.json.{number}").write_text("half")
+    here, elsewhere = (f".some.json.{{}}.{node}".format for node in (platform.node(), f"not-{platform.node()}"))
+    for left in (here(ended.pid), here(os.getppid()), elsewhere(ended.pid)):
+        (tmp_path / left).write_text("half")
     files.write_json(tmp_path / "some.json", {})
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f".some.json.{os.getppid()}", "some.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {here(os.getppid()), elsewhere(ended.pid), "some.json"}
 
 
 def write_often(path, letter):

@@ -39,7 +39,7 @@ def test_environment_yml_installs_what_pyproject_says():
 
 def test_makefile_installs_the_same():
     makefile = (ROOT / "Makefile").read_text()
-    assert '--constraint constraints.txt --editable ".[book,test,train,coding,dev]"' in makefile
+    assert '--constraint constraints.txt --editable ".[book,test,train,coding,cluster,dev]"' in makefile
     assert set(PROJECT["optional-dependencies"]) == {"book", "test", "train", "coding", "dev"}
 
 

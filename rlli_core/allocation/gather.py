@@ -1,4 +1,4 @@
-"""Gathers scores: `python -m rlli_core.allocation.gather table` for the table of QoE (120 core-minutes), `handoffs` (120).
+"""Gathers scores: `python -m rlli_core.allocation.gather table` for the table of QoE (150 core-minutes), `handoffs` (120).
 
 One file a unit of work in a folder outside the repository; what is there is kept, so a broken-off run goes on.
 """
@@ -6,24 +6,23 @@ One file a unit of work in a folder outside the repository; what is there is kep
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm.auto import tqdm
 
 from ..channel import Link
 from ..diffusion.schedule import handoff_timestep
 from ..diffusion.split import SplitDiffusion
-from ..errors import UnusableFile, first_line, told
+from ..errors import UnusableFile, check_integer, first_line, told
 from ..files import WORK, check_writable, provenance, whole, write_json
-from ..processes import in_processes
+from ..processes import check_jobs, each_or_fail
 from ..qoe.agent import PersonaAgent
 from ..qoe.persona import Persona, people
 from ..records import Handoff, SplitPlan
@@ -36,13 +35,45 @@ Images = list[Image.Image]
 Score = Callable[[Images, str], np.ndarray]  # images and the prompt to score (image, persona)
 
 
-def gather_table(folder: Path, worker: int = 0, workers: int = 1, seeds: int = SEEDS) -> None:
-    """Fill `folder` with one file a seed and group, the seeds one after another, so that fewer of them make a table too.
+def units_of(what: str, seeds: int = SEEDS) -> list[tuple[int, ...]]:
+    """What is to be gathered, a file each: (seed, group) for the table, (case, seed) for hand-offs.
 
-    A file holds scores (device, row, person): the lattices `table_shapes` one below the other, NaN where a device cannot restart.
+    The seeds of the table come one after another, so that fewer of them make a table too.
     """
-    units = list(product(range(seeds), range(len(groups()))))
-    _fill(folder, units[worker::workers], [Persona.of(traits) for traits in asked_traits()], _table_of)
+    if what == "table":
+        return list(product(range(seeds), range(len(groups()))))
+    return [(case, seed) for seed in range(handoffs.SEEDS) for case in range(handoffs.CASES) if _wanted(case, seed)]
+
+
+def gather(what: str, unit: tuple[int, ...], path: Path) -> None:
+    """Write the scores of one unit, whole or not at all, unless they are there.
+
+    For the table scores (device, row, persona), the lattices of `table_shapes` one below the other, NaN where a device cannot
+    restart; for hand-offs (image, person) in the order of `HandoffScores`' arrays.
+    """
+    if path.exists():
+        return
+    chain, agent = _models()
+    asked = [Persona.of(traits) for traits in asked_traits()] if what == "table" else [Persona.named(name) for name in people()]
+
+    def score(images: Images, prompt: str) -> np.ndarray:
+        scores = agent.scores(images * len(asked), [p for p in asked for _ in images], prompt)
+        return np.array([score.value for score in scores]).reshape(len(asked), len(images)).T
+
+    made = (_table_of if what == "table" else _handoffs_of)(chain, score, unit)
+    with whole(path) as place, place.open("wb") as file:
+        np.save(file, made.astype(np.float16))
+
+
+@cache
+def _models() -> tuple[SplitDiffusion, PersonaAgent]:
+    """Loaded once a process."""
+    chain = SplitDiffusion.from_pretrained("embedded", dtype="bf16")
+    return chain, PersonaAgent.from_pretrained("embedded", dtype="bf16", batch_size=64)
+
+
+def _wanted(case: int, seed: int) -> bool:
+    return seed < (handoffs.SEEDS if case % 2 else handoffs.FITTING_SEEDS)
 
 
 def table_shapes() -> dict[str, tuple[int, ...]]:
@@ -56,7 +87,7 @@ def table_shapes() -> dict[str, tuple[int, ...]]:
     }
 
 
-def _table_of(chain: SplitDiffusion, score: Score, unit: tuple[int, int]) -> np.ndarray:
+def _table_of(chain: SplitDiffusion, score: Score, unit: tuple[int, ...]) -> np.ndarray:
     """Scores of a whole group, whose devices share the server's chain and go through the denoiser together."""
     seed, prompts = unit[0], groups()[unit[1]]
     plans, link = [SplitPlan(*steps) for steps in product(SHARED_STEPS, DEVICE_STEPS)], Link()
@@ -84,17 +115,7 @@ def _table_of(chain: SplitDiffusion, score: Score, unit: tuple[int, int]) -> np.
     return np.stack(parts)
 
 
-def gather_handoffs(folder: Path, worker: int = 0, workers: int = 1) -> None:
-    """Fill `folder` with one file a case and seed: scores (image, person) in the order of `HandoffScores`' arrays."""
-    units = [(case, seed) for seed in range(handoffs.SEEDS) for case in range(handoffs.CASES) if _wanted(case, seed)]
-    _fill(folder, units[worker::workers], [Persona.named(name) for name in people()], _handoffs_of)
-
-
-def _wanted(case: int, seed: int) -> bool:
-    return seed < (handoffs.SEEDS if case % 2 else handoffs.FITTING_SEEDS)
-
-
-def _handoffs_of(chain: SplitDiffusion, score: Score, unit: tuple[int, int]) -> np.ndarray:
+def _handoffs_of(chain: SplitDiffusion, score: Score, unit: tuple[int, ...]) -> np.ndarray:
     """Scores of one case and seed, and the effective timesteps on the link, as `assemble_handoffs` reads them."""
     case, seed = unit
     prompts, link, parts = handoffs.cases()[case], Link(), []
@@ -143,25 +164,6 @@ def _handoffs_of(chain: SplitDiffusion, score: Score, unit: tuple[int, int]) -> 
             finish([*arrived, *[sent] * len(to)], prompt, receivers, restarts)
     width = parts[0].shape[1]
     return np.concatenate([*parts, np.array(effective, float)[:, None].repeat(width, 1)])
-
-
-def _fill(folder: Path, units: Sequence[tuple[int, ...]], asked: Sequence[Persona], compute: Callable[..., np.ndarray]) -> None:
-    """Write what `compute` makes of each unit that is not there yet, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    chain = SplitDiffusion.from_pretrained("embedded", dtype="bf16")
-    agent = PersonaAgent.from_pretrained("embedded", dtype="bf16", batch_size=64)
-
-    def score(images: Images, prompt: str) -> np.ndarray:
-        scores = agent.scores(images * len(asked), [p for p in asked for _ in images], prompt)
-        return np.array([score.value for score in scores]).reshape(len(asked), len(images)).T
-
-    for unit in tqdm(units, desc="gathering", mininterval=10):
-        path = folder / f"{'-'.join(map(str, unit))}.npy"
-        if path.exists():
-            continue
-        scores = compute(chain, score, unit).astype(np.float16)
-        with whole(path) as place, place.open("wb") as file:  # two commands may be gathering
-            np.save(file, scores)
 
 
 def assemble_table(folder: Path, path: Path = TABLE, seeds: int = SEEDS) -> None:
@@ -261,22 +263,27 @@ def _write(path: Path, **arrays: Any) -> None:
 
 
 def main() -> None:
-    """Gather, with one process a core, and assemble."""
+    """Gather, and assemble."""
     parser = argparse.ArgumentParser(prog="python -m rlli_core.allocation.gather", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("table", "handoffs"), nargs="?", default="table")
     parser.add_argument("--work", type=Path, default=WORK, help="where results wait until all are there")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument(
+        "--jobs", type=int, help="units at a time (default: one a core, or as many as the cluster has room for)"
+    )
+    parser.add_argument("--ray", metavar="ADDRESS", help="on Ray: local, or auto or host:port of a cluster that runs")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="image seeds of the table; what is there of others is kept")
     options = parser.parse_args()
-    folder = options.work / {"table": "qoe_table", "handoffs": "handoffs"}[options.what]
+    check_integer("seeds", options.seeds, 1)
+    check_jobs(options.jobs)
+    folder = (options.work / {"table": "qoe_table", "handoffs": "handoffs"}[options.what]).absolute()
     for place in (folder, TABLE.parent):
         check_writable(place)
-    parts = [(folder, i, options.workers) for i in range(options.workers)]
+    files = {unit: folder / f"{'-'.join(map(str, unit))}.npy" for unit in units_of(options.what, options.seeds)}
+    units = [(options.what, unit, path) for unit, path in files.items() if not path.exists()]
+    each_or_fail(gather, units, folder, options.jobs, options.ray, what="gathering")
     if options.what == "table":
-        in_processes(gather_table, [(*part, options.seeds) for part in parts])
         assemble_table(folder, seeds=options.seeds)
     else:
-        in_processes(gather_handoffs, parts)
         assemble_handoffs(folder)
 
 

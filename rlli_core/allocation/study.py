@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pandas as pd
 from ..diffusion.split import SplitDiffusion
 from ..errors import InvalidArgument
 from ..files import alone, check_writable, provenance, read_json, write_json, write_text
-from ..processes import in_processes
+from ..processes import check_jobs, each_or_fail
 from ..qoe.agent import PersonaAgent
 from . import oracle
 from .ddpg import ALGORITHMS, Training, train
@@ -50,6 +51,7 @@ ABLATIONS: dict[str, Variant] = {
 }
 TRAINING = {"smoke": Training(interactions=24_000, hidden=64, batch=128, evaluate_every=4_000), "full": Training()}
 AGAIN = "delete the file and run the command again"
+PATIENCE_S = 600.0  # several times a training
 TEST_SEED, LIVE_SEED = 2_000_003, 50_000
 TEST_STATES, LIVE_STATES = 512, 16
 
@@ -110,15 +112,15 @@ class Evaluation:
         return {key: float(value) for key, value in found.items()}
 
 
-def run(name: str, seed: int, evaluation: Evaluation, training: Training, folder: Path) -> pd.Series:
+def run(name: str, seed: int, evaluation: Evaluation, training: Training, folder: Path, patience_s: float = 0.0) -> pd.Series:
     """Train and evaluate one of `STUDIED` or `ABLATIONS`, unless its result is in `folder`; return the result.
 
     Raises:
-        InvalidArgument: the folder holds the result of another training, or is being trained in.
+        InvalidArgument: the folder holds the result of another training, or is being trained in, after that many seconds still.
         UnusableFile: a damaged result or checkpoint, or a folder that cannot be written to.
     """
     check_writable(folder)
-    with alone(folder, "a training"):
+    with alone(folder, "a training", patience_s):
         return _run(name, seed, evaluation, training, folder)
 
 
@@ -152,34 +154,44 @@ def _known(path: Path, name: str, seed: int) -> dict:
     return known
 
 
-def study(folder: Path, seeds: int, training: Training, workers: int, output: Path = RESULTS) -> None:
-    """Run everything that is not done yet, on as many processes as told, and write the tables.
+def study(
+    folder: Path, seeds: int, training: Training, jobs: int | None = None, output: Path = RESULTS, ray: str | None = None
+) -> None:
+    """Run everything that is not done yet, in other processes, and write the tables.
 
     Args:
         seeds: of every algorithm; ablations have a fifth as many.
+        jobs, ray: as for `processes.each`.
         output: folder of the tables.
 
     Raises:
+        InvalidArgument: a wrong number of jobs.
         UnusableFile: a folder that cannot be written to, before any work; a damaged result of an earlier one.
-        RunFailed: a process failed; what the others did is kept.
+        RunFailed: a run failed; what the others did is kept.
     """
+    check_jobs(jobs)
     for place in (folder, output):
         check_writable(place)
     todo = [(name, seed) for seed, name in product(range(seeds), STUDIED)]
     todo += [(name, seed) for seed, name in product(range((seeds + 4) // 5), ABLATIONS)]
-    in_processes(_work, [(folder, todo[i::workers], training) for i in range(workers)])
-    collect([_folder(folder, *one) for one in todo], training, output)
+    places = [_folder(folder.absolute(), *one) for one in todo]
+    units = [(*one, training, place) for one, place in zip(todo, places) if not (place / "result.json").exists()]
+    each_or_fail(_work, units, folder, jobs, ray, what="trainings")
+    collect(places, training, output)
 
 
 def _folder(base: Path, name: str, seed: int) -> Path:
     return base / f"{name.replace(', ', '-').replace(' ', '')}-{seed}"
 
 
-def _work(folder: Path, todo: list[tuple[str, int]], training: Training) -> None:
-    evaluation = Evaluation(ServiceConfig())
-    for name, seed in todo:
-        run(name, seed, evaluation, training, _folder(folder, name, seed))
-        print(f"{name}, seed {seed}: done", flush=True)
+@cache
+def _evaluation() -> Evaluation:
+    return Evaluation(ServiceConfig())
+
+
+def _work(name: str, seed: int, training: Training, folder: Path) -> None:
+    # Another command may be at it, or a process that a cluster has lost.
+    run(name, seed, _evaluation(), training, folder, patience_s=PATIENCE_S)
 
 
 def collect(folders: Sequence[Path], training: Training, output: Path) -> None:

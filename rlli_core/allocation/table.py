@@ -1,6 +1,6 @@
 """QoE from a table: what the split chain and the persona agent gave on a lattice of allocations, gathered once.
 
-`python -m rlli_core.allocation.gather` gathers it (about 120 core-minutes; resumes). For each pair of prompts (server's,
+`python -m rlli_core.allocation.gather` gathers it (about 150 core-minutes; resumes). For each pair of prompts (server's,
 device's) and each image seed, rated by `PERSONAS` people:
 
 - the paper's hand-off: t0 x t_k x BEP;

@@ -6,7 +6,6 @@ Exit status: 0 when the command did its work, 1 when that failed, 2 for a bad ar
 import ast
 import io
 import json
-import os
 import re
 import signal
 import sys
@@ -22,6 +21,7 @@ from typer.exceptions import TyperException
 
 from ..errors import InvalidArgument, RlliError, RunFailed, check_integer, check_seed, first_line
 from ..files import DATA, check_writable
+from ..processes import check_jobs
 from . import machine, serving
 
 # What is slow to import, each command imports itself, so that help and tab completion answer at once.
@@ -95,6 +95,11 @@ ParameterOption = Annotated[
         help="A value in place of the notebook's own; may be repeated, rlli list shows the names.",
     ),
 ]  # fmt: skip
+JobsOption = Annotated[int | None, Option(help="How many at a time (default: one a core, of notebooks 4 at most).")]
+RayOption = Annotated[
+    str | None,
+    Option(metavar="ADDRESS", help="On Ray: local begins one here; auto or host:port is one that runs and sees these files."),
+]
 JsonOption = Annotated[bool, Option("--json", help="As JSON.")]
 
 
@@ -174,7 +179,8 @@ def run_notebooks(
     everything: Annotated[bool, Option("--all", help="Every notebook.")] = False,
     profile: ProfileOption = "smoke",
     parameter: ParameterOption = None,
-    jobs: Annotated[int | None, Option(help="Notebooks at a time (default: one a core, 4 at most).")] = None,
+    jobs: JobsOption = None,
+    ray: RayOption = None,
     force: Annotated[bool, Option("--force", help="Run also what is up to date.")] = False,
     committed: Annotated[
         bool, Option("--committed", help="Take a committed notebook as it stands where its inputs are still the same.")
@@ -190,7 +196,8 @@ def run_notebooks(
     if write_back and (parameters or profile != "smoke"):
         raise InvalidArgument("--write-back", True, "used with the smoke profile as it stands: that is what is committed")
     try:
-        runs.run(names or None, profile, parameters, force=force, committed=committed, write_back=write_back, jobs=jobs)
+        how: dict[str, Any] = {"force": force, "committed": committed, "write_back": write_back}
+        runs.run(names or None, profile, parameters, jobs=jobs, ray=ray, **how)
     except RunFailed as failure:
         print(f"rlli: {failure}", file=sys.stderr)
         # The types are checked before the run; a value out of its range is refused by the notebook's own configuration.
@@ -216,12 +223,14 @@ def sweep_notebook(
     ],
     profile: ProfileOption = "smoke",
     parameter: ParameterOption = None,
+    jobs: JobsOption = None,
+    ray: RayOption = None,
 ) -> int:  # fmt: skip
     """Execute one notebook for every combination of some parameters; prints the numbers and writes them as CSV."""
     from .runner import sweeps
 
     try:
-        table, written = sweeps.sweep(name, grid_of(grid), profile, dict(map(assignment, parameter or ())))
+        table, written = sweeps.sweep(name, grid_of(grid), profile, dict(map(assignment, parameter or ())), jobs, ray)
     except RunFailed as failure:
         print(f"rlli: {failure}", file=sys.stderr)
         return 2 if failure.bad_argument else 1
@@ -294,7 +303,8 @@ def train_allocator(
     users: Annotated[int, Option(help="Number of users K of a single training, 1 to 8.")] = 3,
     seed: Annotated[int, Option(help="Of a single training.")] = 0,
     seeds: Annotated[int, Option(help="Of the study.")] = 10,
-    jobs: Annotated[int | None, Option(help="Processes of the study (default: one a core).")] = None,
+    jobs: JobsOption = None,
+    ray: RayOption = None,
     folder: Annotated[Path | None, Option(help="Where to write, and to go on from (default: under build/).")] = None,
 ) -> int:
     """Train an allocator of steps and power on the table of QoE, or run the study of all algorithms."""
@@ -303,7 +313,7 @@ def train_allocator(
     check_integer("users", users, 1, 8)
     check_seed("seed", seed)
     check_integer("seeds", seeds, 1, 1000)
-    jobs = os.cpu_count() or 1 if jobs is None else check_integer("jobs", jobs, 1, 1000)
+    check_jobs(jobs)
     name = f"study-{profile}" if study else f"train/{algorithm}-{users}-users-{profile}-{seed}"
     check_writable(folder := folder or DATA.parent / "build" / name)
     import torch
@@ -313,7 +323,7 @@ def train_allocator(
 
     if algorithm is None:
         output = DATA / "results" if profile == "full" else folder
-        studies.study(folder, seeds, studies.TRAINING[profile], jobs, output)
+        studies.study(folder, seeds, studies.TRAINING[profile], jobs, output, ray)
         print(f"written to {output}")
         return 0
     torch.set_num_threads(1)  # these networks are too small to share out

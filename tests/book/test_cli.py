@@ -82,7 +82,7 @@ def test_run_executes_and_refuses_a_value_that_the_notebook_refuses(bench, capsy
         (["claims", "--against", "no/such/claims.json"], "book/claims.json"),
         (["claims", "--profile", "fast"], "smoke"),
         (["claims", "some/folder"], "--write"),
-        (["run", "fig09", "--jobs", "0"], "at least 1"),
+        (["run", "fig09", "--jobs", "0"], "in 1..1000"),
         (["sweep", "fig09"], "--grid"),
         (["sweep", "fig09", "-g", "bep=0.1", "-g", "bep=0.2"], "each parameter once"),
         (["train"], "g-ddpg"),

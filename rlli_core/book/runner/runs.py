@@ -8,12 +8,10 @@ commands that want the same notebook at the same time take turns, and the second
 For the book, a run also works out the frames of the notebook's panels (`book.panels.panel`), into `panels/<name>`.
 """
 
-import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +19,10 @@ from typing import Any
 
 import nbformat
 from filelock import FileLock
-from tqdm import tqdm
 
-from ...errors import Failure, InvalidArgument, RunFailed, UnusableFile, check_integer, first_line, shown
+from ... import processes
+from ...errors import Failure, InvalidArgument, RunFailed, UnusableFile, first_line, shown
 from ...files import DATA, FRAMES, FROM_GIT, check_writable, git_commit, of_checkout, read_yaml, whole, write_text
-from ...processes import Ended, in_process
 from . import checksums, frames, pictures, writing
 from .execution import PeakMemory, execute, unexecuted, versions
 from .inputs import Inputs
@@ -69,20 +66,25 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """One notebook to be run, with its values in place, and where its result goes."""
+class Task:
+    """One notebook to be run, with its values in place, and where its result goes; `label` is what it is called."""
 
     path: Path
     source: nbformat.NotebookNode
     inputs: str
     profile: str
     folder: Path
-    for_book: bool
-    force: bool
+    for_book: bool = False
+    force: bool = False
+    label: str = ""
 
     @property
     def name(self) -> str:
         return self.path.stem
+
+    def __str__(self) -> str:
+        """What a cluster shows."""
+        return f"{self.name} {self.inputs[:16]}"
 
 
 def run(
@@ -94,6 +96,7 @@ def run(
     committed: bool = False,
     write_back: bool = False,
     jobs: int | None = None,
+    ray: str | None = None,
     folder: Path | None = None,
 ) -> list[RunRecord]:
     """Run notebooks and return their records, in the order asked for.
@@ -106,7 +109,7 @@ def run(
         committed: where a committed notebook was executed with the present inputs, and the frames of its panels are there,
             it is the result and is not run.
         write_back: put each good result in the place of the committed notebook, as far as it differs; see `writing`.
-        jobs: notebooks at a time, at least 1; by default as many as there are cores, 4 at most.
+        jobs, ray: notebooks at a time, and on which cluster; see `run_all`.
         folder: where results and records go; by default build/runs/<profile>, where the book finds them: only there panels
             get their frames.
 
@@ -117,8 +120,7 @@ def run(
     """
     values = load_profile(profile)
     paths = [find(name) for name in (names() if wanted is None else dict.fromkeys(wanted))]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jobs = min(cores, 4) if jobs is None else check_integer("jobs", jobs, 1)
+    processes.check_jobs(jobs)
     sources = {path: with_parameters(read(path), {**values.get(path.stem, {}), **(parameters or {})}) for path in paths}
     if not paths:
         raise RunFailed(f"there is no notebook in {NOTEBOOKS}: run from a checkout")
@@ -126,20 +128,20 @@ def run(
     check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     inputs = Inputs()
-    tasks = [_Task(path, source, inputs.hash(source), profile, folder, for_book, force) for path, source in sources.items()]
+    tasks = [
+        Task(path, source, inputs.hash(source), profile, folder, for_book, force, path.stem) for path, source in sources.items()
+    ]
     stale = []
     for task in tasks:
-        if not force and _is_done(task):
+        if not force and is_done(task):
             print(f"{task.name}: up to date")
         elif not force and committed and _take_committed(task):
             print(f"{task.name}: as committed")
         else:
             stale.append(task)
-    if stale:
-        checksums.say_changed()
-        if write_back:
-            check_writable(NOTEBOOKS)
-    failures = _run_parallel(stale, jobs, cores)
+    if stale and write_back:
+        check_writable(NOTEBOOKS)
+    failures = run_all(stale, len(stale), folder, jobs, ray)
     if write_back:
         for task in tasks:
             if task.name not in failures:
@@ -149,7 +151,7 @@ def run(
     return [known for task in tasks if (known := read_record(task.name, profile, folder))]
 
 
-def _is_done(task: _Task) -> bool:
+def is_done(task: Task) -> bool:
     """Whether the last good run had these inputs and all that it left is still there and whole: its panels' frames as well."""
     last = read_record(task.name, task.profile, task.folder)
     if last is None or last.inputs != task.inputs or not frames.whole(task.folder, last):
@@ -161,7 +163,7 @@ def _is_done(task: _Task) -> bool:
     return not unexecuted(result) and RunRecord.of(task.name, result).inputs == task.inputs
 
 
-def _take_committed(task: _Task) -> bool:
+def _take_committed(task: Task) -> bool:
     """Make the committed notebook the result, if it was executed with these inputs and its frames are there."""
     notebook = read(task.path)
     known = RunRecord.of(task.name, notebook)
@@ -174,48 +176,56 @@ def _take_committed(task: _Task) -> bool:
     return True
 
 
-def _run_parallel(tasks: Sequence[_Task], jobs: int, cores: int) -> dict[str, Failure]:
-    """Execute each notebook in a process of its own, `jobs` at a time; returns why some failed, by name."""
-    if not tasks:
-        return {}
-    threads = max(1, cores // min(jobs, len(tasks)))
-    lock = multiprocessing.get_context("spawn").RLock()  # of the bars
-    failures = {}
-    with (
-        ThreadPoolExecutor(jobs) as starters,
-        in_process() as call,
-        tqdm(total=len(tasks), desc="notebooks", unit="", position=0) as bar,
-    ):
-        running = {starters.submit(call, _run_one, task, threads, k, lock): task.name for k, task in enumerate(tasks, start=1)}
-        for done in as_completed(running):
-            name = running[done]
-            try:
-                result = done.result()
-                failure, cost = result.error, f"{result.wall_s:.0f} s, {result.peak_memory_mib} MiB"
-            except Ended as error:
-                failure, cost = Failure(error.kind, str(error)), "no record"
-            if failure:
-                failures[name] = failure
-            tqdm.write(f"{name}: {'FAILED' if failure else 'completed'} ({cost})")
-            bar.update()
-    return failures
+def run_all(
+    tasks: Iterable[Task | None], count: int, folder: Path, jobs: int | None = None, ray: str | None = None
+) -> dict[str, Failure]:
+    """Execute each notebook in a process of its own; returns why some failed, by label, in the order of the tasks.
+
+    Args:
+        tasks: asked for as there is room; None stands for one that is done.
+        count: how many these are.
+        folder: in which, or below which, all results go.
+        jobs: notebooks at a time; by default as many as there are cores, 4 at most, or as a cluster has room for.
+        ray: None for this machine, or as for `processes.each`; then each has one core.
+    """
+    jobs = jobs or (min(processes.cores(), 4) if ray is None else None)
+    threads = max(1, processes.cores() // min(jobs or 1, max(count, 1))) if ray is None else 1
+    failures: dict[str, Failure | None] = {}
+
+    def units() -> Iterator[tuple[Task, int] | None]:
+        for task in tasks:
+            if task and not failures:
+                checksums.say_changed()
+            if task:
+                failures[task.label] = None
+            yield (task, threads) if task else None
+
+    def settle(unit: processes.Unit, result: Any) -> str:
+        ended = isinstance(result, processes.Ended)
+        failure = Failure(result.kind, str(result)) if ended else result.error
+        cost = "no record" if ended else f"{result.wall_s:.0f} s, {result.peak_memory_mib} MiB"
+        failures[unit[0].label] = failure
+        return f"{unit[0].label}: {'FAILED' if failure else 'completed'} ({cost})"
+
+    if count:
+        processes.each(_run_one, units(), settle, folder, jobs, ray, total=count, what="notebooks", fresh=True)
+    return {label: failure for label, failure in failures.items() if failure}
 
 
-def _run_one(task: _Task, threads: int, position: int, lock: Any) -> RunRecord:
+def _run_one(task: Task, threads: int) -> RunRecord:
     """Execute one notebook and write its result, frames and record; in a process of its own, so that its memory is one kernel's."""
-    tqdm.set_lock(lock)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the kernel inherits it; two kernels on all cores each crawl
     with FileLock(task.folder / f".{task.name}.lock"):
         last = read_record(task.name, task.profile, task.folder)
-        if last and not task.force and _is_done(task):  # another command has just made it
+        if last and not task.force and is_done(task):  # another command has just made it
             return last
         try:
-            return _run(task, threads, position)
+            return _run(task, threads, processes.line)
         finally:
             frames.scratch(task.folder, task.name)
 
 
-def _run(task: _Task, threads: int, position: int) -> RunRecord:
+def _run(task: Task, threads: int, position: int) -> RunRecord:
     waiting = frames.scratch(task.folder, task.name)
     os.environ[FRAMES] = str(waiting) if task.for_book else ""
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()

@@ -4,14 +4,17 @@ import hashlib
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+from tqdm import tqdm
 
-from ...errors import Failure, InvalidArgument, RunFailed
+from ...errors import InvalidArgument, RunFailed
 from ...files import check_writable, write_text
+from ...processes import check_jobs
 from . import notebooks, runs
+from .inputs import Inputs
 
 MOST_POINTS = 10_000  # a day and more, at seconds each
 # Small letters only, and no full stop at the end: Windows and macOS tell no others apart.
@@ -24,6 +27,8 @@ def sweep(
     grid: Mapping[str, Sequence],
     profile: str = "smoke",
     parameters: Mapping[str, object] | None = None,
+    jobs: int | None = None,
+    ray: str | None = None,
 ) -> tuple[pd.DataFrame, Path]:
     """Run notebook `name` at every point of the product of `grid`.
 
@@ -34,6 +39,7 @@ def sweep(
         name: of the notebook; the part before the first underscore is enough.
         grid: parameter=values; the last one moves fastest.
         profile, parameters: as for `runs.run`, for every point.
+        jobs, ray: points at a time, and on which cluster; see `runs.run_all`.
 
     Returns:
         A row for each point: its parameters, then the recorded numbers; and the CSV file that holds the same.
@@ -56,19 +62,27 @@ def sweep(
     known = notebooks.parameters_of(source)
     for point in points:
         notebooks.check_parameters(known, point | dict(parameters or {}))  # refuses all that is wrong before the first run
-    runs.load_profile(profile)
+    values = runs.load_profile(profile).get(path.stem, {}) | dict(parameters or {})
+    check_jobs(jobs)
     folder = runs.RUNS / profile / "sweeps" / path.stem
     check_writable(folder)
+    places = [folder / _folder(point | dict(parameters or {})) for point in points]
+
+    def tasks() -> Iterator[runs.Task | None]:
+        for point, place in zip(points, places):
+            label = f"{path.stem} at {_label(point)}"
+            given = notebooks.with_parameters(source, values | point)
+            place.mkdir(parents=True, exist_ok=True)
+            task = runs.Task(path, given, inputs.hash(given), profile, place, label=label)
+            if runs.is_done(task):
+                tqdm.write(f"{label}: up to date")
+            yield None if runs.is_done(task) else task
+
+    inputs = Inputs()
+    failed = runs.run_all(tasks(), len(points), folder, jobs, ray)
     rows: list[dict] = []
-    failed: dict[str, Failure] = {}
-    for point in points:
-        given = point | dict(parameters or {})
-        print(f"{path.stem} at {_label(point)}")
-        try:
-            (record,) = runs.run([path.stem], profile, given, folder=folder / _folder(given))
-        except RunFailed as failure:
-            failed |= {f"{_label(point)}: {name}": why for name, why in failure.failures.items()}
-        else:
+    for point, place in zip(points, places):
+        if f"{path.stem} at {_label(point)}" not in failed and (record := runs.read_record(path.stem, profile, place)):
             rows.append({key: str(v) if isinstance(v, list) else v for key, v in point.items()} | record.numbers)
     table = pd.DataFrame(rows)
     written = folder / f"{'-'.join(grid)}.csv"

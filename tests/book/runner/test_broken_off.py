@@ -10,7 +10,6 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from tqdm import tqdm
 
 from rlli_core.book.runner import execution, frames, notebooks, runs, sweeps
 from rlli_core.book.runner.run_record import RunRecord
@@ -56,7 +55,7 @@ if __name__ == "__main__":
     root = Path(sys.argv[1])
     notebooks.NOTEBOOKS = runs.NOTEBOOKS = root / "notebooks"
     runs.RUNS = root / "runs"
-    sweeps.sweep("fig01", {"a": [1, 2]})
+    sweeps.sweep("fig01", {"a": [1, 2]}, jobs=1)
 """
 
 
@@ -140,7 +139,7 @@ def test_a_full_disk_leaves_the_last_result_with_its_frames(checkout, last, monk
     """What a run leaves is written before anything of it takes its place."""
     smoke, everything = last
     kept, path = everything(), checkout(SUM) / "notebooks" / "fig01_sum.ipynb"
-    task = runs._Task(path, runs.read(path), "now", "smoke", smoke, True, True)
+    task = runs.Task(path, runs.read(path), "now", "smoke", smoke, True, True)
 
     def execute(*_):
         (waiting := Path(os.environ["RLLI_PANELS"]) / "1").mkdir(parents=True)
@@ -159,9 +158,9 @@ def test_a_full_disk_leaves_the_last_result_with_its_frames(checkout, last, monk
     monkeypatch.setattr(runs, "execute", execute)
     with monkeypatch.context() as patch, pytest.raises(UnusableFile, match="cannot be written: No space left on device"):
         patch.setattr(Path, "write_text", fill)
-        runs._run_one(task, 1, 0, tqdm.get_lock())
+        runs._run_one(task, 1)
     assert everything() == kept and not list(smoke.glob("panels.new/*")) and not list(smoke.glob(".fig01_sum.*n*"))
-    runs._run_one(task, 1, 0, tqdm.get_lock())
+    runs._run_one(task, 1)
     assert everything()["panels/fig01_sum/1/index.js"] == b"new" and runs.read_record("fig01_sum", "smoke").inputs == "now"
 
 

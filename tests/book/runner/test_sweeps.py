@@ -1,5 +1,8 @@
 """Sweeps: the grid, what each point leaves, going on after a break, and the exit codes."""
 
+import json
+import shutil
+
 import nbformat
 import pandas as pd
 import pytest
@@ -43,24 +46,67 @@ def test_a_sweep_goes_on_where_it_stopped_and_writes_a_table(folder, capsys, mon
     assert pd.read_csv(folder / "a.csv").to_dict("list") == {"a": [1, 2], "total": [4.0, 5.0]}
     assert runs.read_record("fig01_sum", "smoke") is None  # a sweep is no run of the profile
     ran = []
-    monkeypatch.setattr(runs, "_run_parallel", lambda tasks, *_: ran.extend(tasks) or {})
+    monkeypatch.setattr(runs, "run_all", lambda tasks, *_: ran.extend(filter(None, tasks)) or {})
     sweeps.sweep("fig01", {"a": [1, 2]}, parameters={"b": 2})
     assert ran == []
 
 
-def test_the_grid_is_the_product_and_its_values_may_be_lists(folder, monkeypatch):
+def pretend(monkeypatch):
+    """Instead of running a point, remember its task; its record sums up its parameters. Returns the tasks."""
     seen = []
 
-    def run(names, profile, given, *, folder):
-        seen.append((given, folder.name))
-        return [RunRecord("fig01_sum", {"total": 1.0})]
+    def run_all(tasks, count, *_):
+        for task in tasks:
+            seen.append(task)
+            values = {name: one.value for name, one in notebooks.parameters_of(task.source).items()}
+            RunRecord(task.name, {"total": 1.0}, parameters=values).write(task.folder / f"{task.name}.json")
+        assert count == len(seen)
+        return {}
 
-    monkeypatch.setattr(runs, "run", run)
+    monkeypatch.setattr(runs, "run_all", run_all)
+    return seen
+
+
+def test_the_grid_is_the_product_and_its_values_may_be_lists(folder, monkeypatch):
+    seen = pretend(monkeypatch)
     assert cli.main(["sweep", "fig01", "-g", "list_of=[1,2],[3]", "-g", "b=0.1,0.2"]) == 0
-    assert [given for given, _ in seen] == [{"list_of": v, "b": b} for v in ([1, 2], [3]) for b in (0.1, 0.2)]
-    assert len({place for _, place in seen}) == 4
+    given = [runs.read_record(task.name, "smoke", task.folder).parameters for task in seen]
+    assert given == [{"a": 1, "list_of": v, "b": b} for v in ([1, 2], [3]) for b in (0.1, 0.2)]
+    assert len({task.folder for task in seen}) == len({task.label for task in seen}) == 4
     table = pd.read_csv(folder / "list_of-b.csv")
     assert list(table.list_of) == ["[1, 2]", "[1, 2]", "[3]", "[3]"]
+
+
+def what_is_left(folder, **where):
+    """Of a sweep of which one point fails: its table, its records but for what they cost, and its failures."""
+    with pytest.raises(RunFailed) as failed:
+        sweeps.sweep("fig01", {"a": [1, 2, 13]}, **where)
+    records = [json.loads((folder / f"a={a}" / "fig01_sum.json").read_text()) for a in (1, 2)]
+    for record in records:
+        for cost in ("wall_s", "peak_memory_mib", "machine", "started"):
+            del record[cost]
+    table = (folder / "a.csv").read_bytes()
+    shutil.rmtree(folder)
+    return table, records, list(failed.value.failures)
+
+
+def test_two_points_at_a_time_come_to_the_same_table_and_records_as_one_after_another(folder, tmp_path):
+    """The first point waits for the second, so they do run at once, and the order is still that of the grid."""
+    done = tmp_path / "done"
+    wait = f"import pathlib, time\nwhile a == 1 and not pathlib.Path({str(done)!r}).exists():\n    time.sleep(0.1)"
+    mark = f"if a == 2:\n    pathlib.Path({str(done)!r}).touch()"
+    path = notebooks.NOTEBOOKS / "fig01_sum.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[2:2] = [new_code_cell(wait), new_code_cell(mark)]
+    nbformat.write(notebook, path)
+    both = what_is_left(folder, jobs=2)
+    assert both == what_is_left(folder, jobs=1)
+    assert both[0] == b"a,total\n1,2.5\n2,3.5\n" and both[2] == ["fig01_sum at a=13"]
+
+
+@pytest.mark.slow
+def test_a_sweep_on_a_cluster_comes_to_the_same_table_and_records(folder, cluster):
+    assert what_is_left(folder, ray=cluster.address) == what_is_left(folder)
 
 
 @pytest.mark.parametrize(
@@ -116,16 +162,17 @@ def test_points_that_differ_in_a_space_only_have_their_own_folders_and_no_name_i
 
 
 def test_ten_thousand_points_are_checked_in_a_moment_and_more_are_refused(folder, monkeypatch):
-    made = []
-    monkeypatch.setattr(runs, "run", lambda *given, folder: made.append(folder) or [RunRecord("fig01_sum", {"total": 1.0})])
-    monkeypatch.setattr(notebooks.copy, "deepcopy", None)  # what takes a minute
-    with pytest.raises(InvalidArgument, match="a='x'"):
-        sweeps.sweep("fig01", {"a": [*range(9999), "x"]})
-    assert made == []
-    sweeps.sweep("fig01", {"a": list(range(100)), "b": [k / 100 for k in range(100)]})
-    assert len(set(made)) == 10_000
-    with pytest.raises(InvalidArgument, match="10100 points.*at most 10000"):
-        sweeps.sweep("fig01", {"a": list(range(101)), "b": [k / 100 for k in range(100)]})
+    with monkeypatch.context() as patch:
+        patch.setattr(notebooks.copy, "deepcopy", None)  # what takes a minute
+        patch.setattr(runs, "run_all", None)
+        with pytest.raises(InvalidArgument, match="a='x'"):
+            sweeps.sweep("fig01", {"a": [*range(9999), "x"]})
+        with pytest.raises(InvalidArgument, match="10100 points.*at most 10000"):
+            sweeps.sweep("fig01", {"a": list(range(101)), "b": [k / 100 for k in range(100)]})
+    assert not runs.RUNS.exists()
+    seen = pretend(monkeypatch)
+    sweeps.sweep("fig01", {"a": list(range(20)), "b": [k / 10 for k in range(10)]})
+    assert len({task.folder for task in seen}) == 200
 
 
 @pytest.mark.parametrize(
