@@ -76,6 +76,7 @@ def serve(
     on_stage: Callable[[Stage], None] | None = None,
     receiver: str = "paper",
     restarts: Sequence[int | None] | None = None,
+    lift_restarts: bool = False,
 ) -> Round:
     """Serve one group of users with similar prompts, Algorithm 1.
 
@@ -101,6 +102,7 @@ def serve(
         receiver: "paper" or "noise-aware", of all devices; see `SplitDiffusion.device_denoise`.
         restarts: the timestep at which each device starts, or None for where the receiver does; for a device that is alone,
             with its own noise, its late start.
+        lift_restarts: whether a restart that has less noise than what arrived is lifted to its effective timestep, not refused.
 
     Raises:
         InvalidArgument: unequal numbers of devices, neither or both of powers and BEPs, no step for a device that is alone, or
@@ -152,13 +154,17 @@ def serve(
                 got = links[k].transmit(sent, seed=seeds[k], gain=gains[k], **{kind: levels[k]})
             received.append(got)
             tell(Stage("received", k, got))
+        starts = [restarts[k] for k in batch]
+        if lift_restarts:
+            lowest = [0 if (got := received[k]) is None else chain.restart_range(got, receiver)[0] for k in batch]
+            starts = [None if start is None else max(start, low) for start, low in zip(starts, lowest)]
         images += chain.device_denoises(
             [received[k] or chain.server_denoise(device_prompts[k], plans[k], seed) for k in batch],  # alone: its own noise
             [device_prompts[k] for k in batch],
             [plans[k] for k in batch],
             batch_size=batch_size,
             receiver=receiver,
-            restarts=[restarts[k] for k in batch],
+            restarts=starts,
         )
         for k in batch:
             tell(Stage("image", k, images[k]))

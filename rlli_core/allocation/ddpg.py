@@ -220,7 +220,8 @@ class Learner:
         self.updates += 1
 
     def shown(self, actions: torch.Tensor) -> torch.Tensor:
-        """Actions (B, m) as the critic sees them: of each choice of steps, 1 at the largest entry and -1 elsewhere.
+        """Actions (B, m) as the critic sees them: of each choice of steps, 1 at the largest entry and -1 elsewhere; of
+        staying out 1, else -1.
 
         Powers stand there twice, as they are and on a scale that is logarithmic from a few watts on. The gradient through a
         choice is that of a soft one (a straight-through estimator), so an actor learns which entry to raise.
@@ -228,8 +229,9 @@ class Learner:
         if self.training.critic_sees == "action":
             return actions
         c = self.service.config
-        powers, shared, device = actions.split([c.users, c.max_shared_steps, c.users * c.max_device_steps], 1)
+        powers, out, shared, device = actions.split(list(c.action_parts), 1)
         seen = [powers, torch.log10(1 + (powers + 1) / 2 * c.max_power_w / LOW_POWER_W)]
+        seen.append(torch.where(out > 0, 1.0, -1.0) + out - out.detach())
         for choice in (shared[:, None], device.unflatten(1, (c.users, c.max_device_steps))):
             soft = (choice / TEMPERATURE).softmax(2)
             hard = torch.zeros_like(soft).scatter_(2, choice.argmax(2, keepdim=True), 1.0)

@@ -130,15 +130,18 @@ class StartRule:
     by_distance: float = 0.0
     near: float = 0.0
 
-    def choose(self, levels: Sequence[float], device_steps: int, distance: float | np.ndarray = 0.0) -> np.ndarray:
-        """The number of the chosen one among `levels`, for distances of any shape.
+    def choose(
+        self, levels: Sequence[float] | np.ndarray, device_steps: int | np.ndarray, distance: float | np.ndarray = 0.0
+    ) -> np.ndarray:
+        """The number of the chosen one among `levels`, for steps and distances of any shape; levels may differ along it too.
 
         >>> rule = StartRule(base=600.0, by_steps=50.0, by_distance=100.0)
         >>> rule.choose([500, 700, 800], device_steps=4, distance=np.array([0.0, 0.5, 2.0]))
         array([1, 1, 2])
         """
-        wanted = self.base + self.by_steps * np.log2(check_integer("device_steps", device_steps, 1))
-        wanted = wanted + self.by_distance * np.asarray(distance)
+        if np.ndim(device_steps) == 0:
+            check_integer("device_steps", device_steps, 1)
+        wanted = self.base + self.by_steps * np.log2(device_steps) + self.by_distance * np.asarray(distance)
         return np.where(np.asarray(distance) < self.near, 0, np.abs(np.asarray(levels) - wanted[..., None]).argmin(axis=-1))
 
 
@@ -151,20 +154,34 @@ def chosen(scores: HandoffScores, rule: StartRule, shared: bool) -> np.ndarray:
 def fit(scores: HandoffScores, shared: bool) -> StartRule:
     """The rule with the highest mean score over the cases, kinds and t_k of `scores`, found on a lattice."""
     means = (scores.restart if shared else scores.alone).mean(axis=(1, -1))  # (case, kind, t_k, level)
-    nears = (0.0, *np.quantile(scores.distances[:, 1:], (0.0, 0.25, 0.5))) if shared else (0.0,)
+    return fit_rule(means, _levels(scores, shared), np.array(DEVICE_STEPS), scores.distances[..., None], shared)
+
+
+def fit_rule(means: np.ndarray, levels: np.ndarray, steps: np.ndarray, distances: np.ndarray, shared: bool) -> StartRule:
+    """`fit`, on mean scores (..., level) at `levels` of devices with so many own steps, the others without the last axis.
+
+    Distances are looked at only of devices that share.
+    """
+    nears = (0.0, *np.quantile(distances[distances > 0], (0.0, 0.25, 0.5))) if shared and (distances > 0).any() else (0.0,)
     lattice = product(range(200, 1000, 25), range(-75, 226, 25), range(0, 201, 20) if shared else (0,), nears)
+    distances = distances if shared else np.zeros_like(distances)
 
     def mean_score(rule: StartRule) -> float:
-        return float(np.take_along_axis(means, _picked(scores, rule, shared)[..., None], axis=-1).mean())
+        picked = rule.choose(levels, steps, distances)
+        return float(np.take_along_axis(means, picked[..., None], axis=-1).mean())
 
     return max((StartRule(*map(float, one)) for one in lattice), key=mean_score)
 
 
 def _picked(scores: HandoffScores, rule: StartRule, shared: bool) -> np.ndarray:
     """Number of the level that a rule chooses, (case, kind, t_k)."""
-    levels = [(stop, *RESTARTS[1:]) if shared else (WHOLE, *STARTS[1:]) for stop in scores.levels]
     distances = scores.distances if shared else np.zeros_like(scores.distances)
-    return np.stack([rule.choose(one, steps, distances) for one, steps in zip(levels, DEVICE_STEPS)], axis=-1)
+    return rule.choose(_levels(scores, shared), np.array(DEVICE_STEPS), distances[..., None])
+
+
+def _levels(scores: HandoffScores, shared: bool) -> np.ndarray:
+    """What a rule chooses among, (t_k, level)."""
+    return np.array([(stop, *RESTARTS[1:]) if shared else (WHOLE, *STARTS[1:]) for stop in scores.levels])
 
 
 def fit_limit(scores: HandoffScores, shared: StartRule, alone: StartRule) -> float:

@@ -6,6 +6,7 @@ All of them know the QoE table, except `equal_split` and `random`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 
 from ..errors import InvalidArgument, check_number, check_type
 from .environment import ServiceEnv
+from .reward import objective, server_energy
 from .service import Service
 from .states import Allocation, States
 
@@ -22,12 +24,13 @@ MOST_POWERS = 5_000  # of a search; its time grows with their square
 
 
 def optimum(env: ServiceEnv | Service, state: States, power_step_w: float = POWER_STEP_W) -> Allocation:
-    """Return the best allocation for each of the states by exact search over t0, t_k and powers on a grid.
+    """Return the best allocation for each of the states by exact search over t0, t_k, who stays out, and powers on a grid.
 
-    The best is the largest sum over users of Q_k - lambda_2 * max(0, Q_th - Q_k), the corrected reward (27), with (22) and
-    (24) kept. Given t0, the steps of the longest chain and who has it, the users separate but for the power budget: each
-    user's best value at each power comes first, then the powers are shared out user by user (a max-plus convolution), so that
-    no combination is left out but those that cannot beat what was found even if everybody had all the power.
+    The best is the largest `reward.objective`, the sum over users of Q_k - lambda_2 * max(0, Q_th - Q_k), with (22) and (24)
+    kept. Given t0, the steps of the longest chain that is handed over and whose it is, the users separate but for the power
+    budget: each user's best value at each power comes first (with the choice, no less than alone), then the powers are shared
+    out user by user (a max-plus convolution), so that no combination is left out but those that cannot beat what was found even
+    if everybody had all the power.
 
     Args:
         env: the environment, or its `service`.
@@ -38,7 +41,8 @@ def optimum(env: ServiceEnv | Service, state: States, power_step_w: float = POWE
         Allocation of the whole batch.
 
     Raises:
-        InvalidArgument: a step not above 0, states that do not fit the environment, or a budget below one server step.
+        InvalidArgument: a step not above 0, states that do not fit the environment, or without the choice a budget below one
+            server step.
     """
     service = _checked(env.service if isinstance(env, ServiceEnv) else env, state)
     _check_step("power_step_w", power_step_w, service)
@@ -49,33 +53,49 @@ def optimum(env: ServiceEnv | Service, state: States, power_step_w: float = POWE
 def _search(service: Service, states: States, step_w: float) -> Allocation:
     c = service.config
     count, users = states.prompts.shape
-    if (states.server_step_energy > c.server_budget).any():
-        raise InvalidArgument("server_budget", c.server_budget, "enough for one step of server_step_energy")
+    if c.actions == "paper" and (states.server_step_energy > states.server_budget).any():
+        raise InvalidArgument("server_budget", states.server_budget.min(), "enough for one step of server_step_energy")
     powers = np.arange(0, c.max_power_w + 1e-9, step_w)
     best = np.full(count, -np.inf)
     found = Allocation(np.ones(count, int), np.ones((count, users), int), np.zeros((count, users)))
-    for shared, longest in product(range(1, c.max_shared_steps + 1), range(c.max_device_steps, 0, -1)):
-        left = (c.server_budget - states.server_step_energy * shared) / c.power_weight
+    if c.actions == "choice":  # to begin with: nobody shares
+        lone = _values(service, states, 0, c.max_device_steps, powers[:1])[..., 0]  # (steps, B, K)
+        found = Allocation(np.zeros(count, int), lone.argmax(0) + 1, np.zeros((count, users)))
+        best = lone.max(0).sum(1)
+    for shared, longest in product(range(1, c.most_shared_steps + 1), range(c.max_device_steps, 0, -1)):
+        left = (states.server_budget - states.server_step_energy * shared) / c.power_weight
         affordable = powers <= left[:, None] + 1e-9
+        if not affordable.any():
+            continue
         values = _values(service, states, shared, longest, powers)
-        free = values.max(0), values.argmax(0) + 1
-        for user in range(users):  # this one has the longest chain, the others at most as long a one
-            value, steps = free[0].copy(), free[1].copy()
-            value[:, user], steps[:, user] = values[-1][:, user], longest
+        free, free_steps = values.max(0), values.argmax(0) + 1  # (B, K, W)
+        out = np.zeros(free.shape, bool)
+        if c.actions == "choice":
+            alone, alone_steps = lone.max(0)[..., None], lone.argmax(0)[..., None] + 1
+            out = alone > free
+            free, free_steps = np.where(out, alone, free), np.where(out, alone_steps, free_steps)
+        for user in range(users):  # this one has the longest chain of those who share, the others at most as long a one
+            value, steps, stays = free.copy(), free_steps.copy(), out.copy()
+            value[:, user], steps[:, user], stays[:, user] = values[-1][:, user], longest, False
             hope = np.where(affordable[:, None], value, -np.inf).max(2).sum(1)
-            some = np.flatnonzero(hope > best + 1e-12)
+            some = np.flatnonzero((hope > best + 1e-12) & states.present[:, user])
             if len(some) == 0:
                 continue
             reached, levels = _spend(value[some], affordable[some])
             better = reached > best[some]
             some, levels = some[better], levels[better]
             best[some], found.shared_steps[some], found.power_w[some] = reached[better], shared, powers[levels]
-            found.device_steps[some] = np.take_along_axis(steps[some], levels[..., None], 2)[..., 0]
+            for kept, of in ((found.device_steps, steps), (found.alone, stays)):
+                kept[some] = np.take_along_axis(of[some], levels[..., None], 2)[..., 0]
+    found.power_w[found.alone | ~states.present] = 0.0
     return found
 
 
 def _values(service: Service, states: States, shared: int, longest: int, powers: np.ndarray) -> np.ndarray:
-    """Value of each number of device steps from 1 to `longest` for each user at each power, (steps, B, K, W)."""
+    """Value of each number of device steps from 1 to `longest` for each user at each power, (steps, B, K, W); 0 in empty places.
+
+    -inf where a device's budget does not pay for the steps.
+    """
     c, (count, users), width = service.config, states.prompts.shape, len(powers)
     bep = np.asarray(c.link.bep(powers[None, :, None], states.gains[:, None])).reshape(-1, users)
     every = states[np.repeat(np.arange(count), width)]
@@ -84,8 +104,9 @@ def _values(service: Service, states: States, shared: int, longest: int, powers:
         allocation = Allocation(np.full(rows, shared), np.full((rows, users), steps), np.zeros((rows, users)))
         qoe = service.source.qoe(every, allocation, bep, np.full(rows, longest))
         value = qoe - c.penalties[1] * np.maximum(0, every.threshold[:, None] - qoe)
-        allowed = every.device_step_energy * steps <= c.device_budget + 1e-9
-        found.append(np.where(allowed, value, -np.inf).reshape(count, width, users).transpose(0, 2, 1))
+        allowed = every.device_step_energy * steps <= every.device_budget + 1e-9
+        value = np.where(every.present, np.where(allowed, value, -np.inf), 0.0)
+        found.append(value.reshape(count, width, users).transpose(0, 2, 1))
     return np.stack(found)
 
 
@@ -136,8 +157,8 @@ def random(service: Service, states: States, rng: np.random.Generator) -> Alloca
 def equal_split(service: Service, states: States) -> Allocation:
     """Half of the server's energy for its steps, as far as it has any, the rest as equal powers; all steps of a device."""
     c, (count, users) = _checked(service, states).config, states.prompts.shape
-    shared = np.clip((c.server_budget / 2 / states.server_step_energy).astype(int), 1, c.max_shared_steps)
-    power = np.maximum(0, c.server_budget - states.server_step_energy * shared) / c.power_weight / users
+    shared = np.clip((states.server_budget / 2 / states.server_step_energy).astype(int), 1, c.most_shared_steps)
+    power = np.maximum(0, states.server_budget - states.server_step_energy * shared) / c.power_weight / states.present.sum(1)
     full = Allocation(shared, np.full((count, users), c.max_device_steps), np.repeat(power[:, None], users, 1))
     return service.within_budget(states, full)
 
@@ -145,7 +166,8 @@ def equal_split(service: Service, states: States) -> Allocation:
 def greedy(service: Service, states: States, step_w: float = 5.0) -> Allocation:
     """From one shared step and no power, spend quanta of energy, each where the sum of QoE gains most by it.
 
-    A quantum is `step_w` watts for one user; a server step costs what it costs. The best gain for its energy is taken.
+    A quantum is `step_w` watts for one user; a server step costs what it costs. The best gain for its energy is taken. With the
+    choice, whoever is better off alone stays out in the end.
     """
     c, (count, users) = _checked(service, states).config, states.prompts.shape
     _check_step("step_w", step_w, service)
@@ -155,19 +177,28 @@ def greedy(service: Service, states: States, step_w: float = 5.0) -> Allocation:
 
     def value(shared: np.ndarray, power: np.ndarray) -> np.ndarray:
         made = Allocation(shared, device, power)
-        return np.asarray(service.source.qoe(states, made, service.bep(states, made)).sum(1))
+        return np.asarray(service.outcome(states, made).qoe.sum(1))
 
     while True:
-        left = c.server_budget - states.server_step_energy * shared - c.power_weight * power.sum(1)
-        now = value(shared, power)
-        gains = [np.where(shared < c.max_shared_steps, value(np.minimum(shared + 1, c.max_shared_steps), power), -np.inf)]
-        gains += [value(shared, power + step_w * (np.arange(users) == user)) for user in range(users)]
+        left = states.server_budget - states.server_step_energy * shared - c.power_weight * power.sum(1)
+        now, most = value(shared, power), c.most_shared_steps
+        gains = [np.where(shared < most, value(np.minimum(shared + 1, most), power), -np.inf)]
+        gains += [
+            np.where(states.present[:, user], value(shared, power + step_w * (np.arange(users) == user)), -np.inf)
+            for user in range(users)
+        ]
         gain = np.where(cost <= left[:, None] + 1e-9, (np.stack(gains, 1) - now[:, None]) / cost, -np.inf)
         chosen, going = gain.argmax(1), np.isfinite(gain.max(1))
         if not going.any():
-            return Allocation(shared, device, power)
+            break
         shared = shared + (going & (chosen == 0))
         power = power + step_w * (going[:, None] & (chosen[:, None] == np.arange(1, users + 1)))
+    made = Allocation(shared, device, power)
+    if c.actions == "choice":
+        lone = no_sharing(service, states)
+        made = replace(made, alone=service.outcome(states, lone).qoe > service.outcome(states, made).qoe)
+        made = service.within_budget(states, made)
+    return made
 
 
 def no_sharing(service: Service, states: States) -> Allocation:
@@ -188,21 +219,20 @@ def compare(service: Service, states: States, allocators: Mapping[str, Allocator
             `rlli_core.allocation.oracle`, or `lambda service, states: policy.act(states)`.
 
     Returns:
-        A row an allocator and one for the optimum: sum_qoe a group, its share of the optimum's, reward (27), below_threshold
-        (share of users), server_energy spent, and over_budget (share of groups that had to be cut).
+        A row an allocator and one for the optimum: sum_qoe a group; share, of the optimum's `reward.objective`; reward (27);
+        below_threshold (share of users); server_energy spent; and over_budget (share of groups that had to be cut).
     """
     rows = {}
     for name, allocator in {**allocators, "optimum": optimum}.items():
         asked = allocator if isinstance(allocator, Allocation) else allocator(service, states)
         served = service.within_budget(states, asked)
         made = service.outcome(states, served)
-        spent = states.server_step_energy * served.shared_steps + service.config.power_weight * served.power_w.sum(1)
         rows[name] = {
             "sum_qoe": made.qoe.sum(1).mean(),
-            "share": made.qoe.sum(),
+            "share": objective(service.config, made).sum(),
             "reward": made.reward.mean(),
-            "below_threshold": (made.shortfall > 0).mean(),
-            "server_energy": spent.mean(),
+            "below_threshold": (made.shortfall > 0)[states.present].mean(),
+            "server_energy": server_energy(service.config, states, served).mean(),
             "over_budget": service.outcome(states, asked).over_budget.mean(),
         }
     table = pd.DataFrame(rows).T

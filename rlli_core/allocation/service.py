@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from ..errors import InvalidArgument, check_choice, check_integer, check_list, check_number, check_type
 from ..qoe.persona import Persona
-from .reward import outcome
-from .setting import Range, ServiceConfig
+from .reward import outcome, sharing
+from .setting import MOST, Range, ServiceConfig
 from .states import Allocation, Outcome, States
 
 MOST_STATES = 10**6  # groups drawn at once
@@ -25,7 +26,8 @@ class QoESource(Protocol):
         embeddings: of each prompt, (P, E) float, within [-3, 3]: what a policy sees of it.
         groups: who may come together: indices of prompts, the server's first.
 
-    A source that knows no more than so many shared and device steps has them as `most_steps`.
+    A source that knows no more than so many shared and device steps has them as `most_steps`. One that knows other receivers and
+    lone devices than the paper's has `under(config)`, the source with those of the setting.
     """
 
     @property
@@ -59,6 +61,12 @@ class Service:
         if not (callable(getattr(source, "qoe", None)) and hasattr(source, "embeddings") and getattr(source, "groups", None)):
             raise InvalidArgument("source", type(source).__name__, "a QoESource with at least one group of prompts")
         most_steps: tuple[int, ...] = getattr(source, "most_steps", None) or ()
+        if config.max_shared_steps is None:
+            config = replace(config, max_shared_steps=min([config.most_shared_steps, *most_steps[:1]]))
+        if hasattr(source, "under"):
+            source = source.under(config)
+        elif not config.receives_as_the_paper:
+            raise InvalidArgument("receiver, alone", (config.receiver, config.alone), "'paper' and 'grid' for this source")
         for name, most in zip(("max_shared_steps", "max_device_steps"), most_steps):
             if getattr(config, name) > most:
                 raise InvalidArgument(name, getattr(config, name), f"at most {most}: the source of QoE knows no more")
@@ -71,26 +79,44 @@ class Service:
         check_type("rng", rng, np.random.Generator, "a numpy.random.Generator")
         groups = [self.source.groups[g] for g in rng.integers(len(self.source.groups), size=count)]
         prompts = np.array([[g[0], *rng.choice(g[1:] or g, c.users - 1)] for g in groups])
-        seed = int(rng.integers(2**31))
+        seed, shape = int(rng.integers(2**31)), (count, c.users)
         return States(
             prompts=prompts,
-            personas=rng.random((count, c.users, 5)),
+            personas=rng.random((*shape, 5)),
             server_step_energy=_draw(rng, c.server_step_energy, count),
-            device_step_energy=_draw(rng, c.device_step_energy, (count, c.users)),
-            gains=c.link.fading.sample((count, c.users), seed),
+            device_step_energy=_draw(rng, c.device_step_energy, shape),
+            gains=self._draw_gains(rng, shape, seed),
             threshold=_draw(rng, c.threshold, count),
+            server_budget=_draw(rng, c.server_budget, count) if _is_drawn(c.server_budget) else np.full(count, c.server_budget),
+            device_budget=_draw(rng, c.device_budget, shape) if _is_drawn(c.device_budget) else np.full(shape, c.device_budget),
+            present=np.arange(c.users)
+            < (rng.integers(c.fewest_users, c.users + 1, (count, 1)) if c.fewest_users else c.users) | np.zeros(shape, bool),
         )
 
+    def _draw_gains(self, rng: np.random.Generator, shape: tuple[int, int], seed: int) -> np.ndarray:
+        c, fading = self.config, self.config.link.fading
+        if c.severity is None and c.shadowing is None:
+            gains = fading.sample(shape, seed)
+        else:
+            m = _draw(rng, fading.severity if c.severity is None else c.severity, (shape[0], 1))
+            m_s = _draw(rng, fading.shadowing if c.shadowing is None else c.shadowing, (shape[0], 1))
+            gains = (m_s - 1) / m_s * rng.f(2 * m, 2 * m_s, shape)
+        return gains if c.mean_gain_db == 0 else gains * 10 ** (_draw(rng, c.mean_gain_db, shape) / 10)
+
     def state(self, prompts: Sequence[str], personas: Sequence[Persona], gains: Sequence[float]) -> States:
-        """One group by name: a prompt, person and linear channel gain a user; energies and threshold as low as they get.
+        """One group by name: a prompt, person and linear channel gain a user.
+
+        Energies and threshold are as low, budgets as high as they get.
 
         Raises:
-            InvalidArgument: a prompt that the QoE source does not have, or not as many of each as there are users.
+            InvalidArgument: a prompt that the QoE source does not have, or not as many of each as there may be users.
         """
         prompts = [check_choice("prompts", prompt, self.source.prompts) for prompt in check_list("prompts", prompts)]
         personas = [check_type("personas", persona, Persona, "a Persona each") for persona in check_list("personas", personas)]
         gains = [check_number("gains", gain, 0.0) for gain in check_list("gains", gains)]
-        c = self.config
+        c, count = self.config, len(prompts)
+        if {len(personas), len(gains)} == {count} and (c.fewest_users or c.users) <= count:  # else `check` says what is wrong
+            prompts, personas, gains = ([*some, *[some[0]] * (c.users - count)] for some in (prompts, personas, gains))
         return self.check(
             States(
                 prompts=np.array([[self.source.prompts.index(prompt) for prompt in prompts]]),
@@ -99,6 +125,9 @@ class Service:
                 device_step_energy=np.full((1, c.users), np.min(c.device_step_energy)),
                 gains=np.array([list(gains)], float),
                 threshold=np.array([np.min(c.threshold)]),
+                server_budget=np.array([np.max(c.server_budget)], float),
+                device_budget=np.full((1, c.users), np.max(c.device_budget), float),
+                present=np.arange(c.users)[None] < count,
             )
         )
 
@@ -109,63 +138,86 @@ class Service:
         allowed = {
             "prompts": (shape, 0, len(self.source.prompts) - 1),
             "personas": ((*shape, 5), 0, 1),
-            "server_step_energy": (shape[:1], 0, c.server_budget),
-            "device_step_energy": (shape, 0, c.device_budget),
+            "server_step_energy": (shape[:1], 0, np.max(c.server_budget) if c.actions == "paper" else MOST),
+            "device_step_energy": (shape, 0, np.max(c.device_budget)),
             "gains": (shape, 0, 1e100),
             "threshold": (shape[:1], 0, 1),
+            "server_budget": (shape[:1], np.min(c.server_budget), np.max(c.server_budget)),
+            "device_budget": (shape, np.min(c.device_budget), np.max(c.device_budget)),
+            "present": (shape, 0, 1),
         }
         for name, (expected, low, high) in allowed.items():
             value = np.asarray(getattr(states, name))
-            fits = value.shape == expected and value.dtype.kind in "iuf"
+            fits = value.shape == expected and value.dtype.kind in ("b" if name == "present" else "iuf")
             if not fits or (value.size and not (low <= value.min() and value.max() <= high)):  # NaN is neither
                 raise InvalidArgument(name, value.tolist(), f"finite, of shape {expected} and within [{low:g}, {high:g}]")
         return states
 
     def observe(self, states: States) -> np.ndarray:
-        """State (26) as numbers, (B, n) float32: personas, prompt embeddings, step energies, gains in tens of dB, Q_th."""
-        count = len(states.prompts)
-        gain_db = 10 * np.log10(np.maximum(states.gains, 10 ** (GAIN_DB[0] / 10)))
-        parts = (
-            states.personas, self.source.embeddings[states.prompts], states.server_step_energy, states.device_step_energy,
-            gain_db / 10, states.threshold,
-        )  # fmt: skip
+        """State (26) as numbers, (B, n) float32: personas, prompt embeddings, step energies, gains in tens of dB, Q_th.
+
+        Where these differ between states, then also E_T, E_Tk and who is present. Empty places are 0, their gains the lowest.
+        """
+        count, there = len(states.prompts), states.present
+        gain_db = 10 * np.log10(np.maximum(states.gains * there, 10 ** (GAIN_DB[0] / 10)))
+        parts = [
+            states.personas * there[..., None], self.source.embeddings[states.prompts] * there[..., None],
+            states.server_step_energy, states.device_step_energy * there, gain_db / 10, states.threshold,
+        ]  # fmt: skip
+        if _is_drawn(self.config.server_budget):
+            parts.append(states.server_budget)
+        if _is_drawn(self.config.device_budget):
+            parts.append(states.device_budget * there)
+        if self.config.fewest_users:
+            parts.append(there)
         seen = np.concatenate([np.reshape(part, (count, -1)) for part in parts], 1, dtype=np.float32)
         return np.clip(seen, self.low, self.high)
 
     def decode(self, actions: np.ndarray) -> Allocation:
-        """Actions (B, K + T_s + K T_e) in [-1, 1] -> allocation: powers on a linear scale, steps by the largest entry."""
+        """Actions (B, m) in [-1, 1] -> allocation: powers on a linear scale, steps by the largest entry; who is above 0 stays out.
+
+        The paper's has no entry for staying out, and none for t0 = 0.
+        """
         c = self.config
-        powers, shared, device = np.split(np.asarray(actions, float), [c.users, c.users + c.max_shared_steps], 1)
+        powers, out, shared, device = np.split(np.asarray(actions, float), np.cumsum(c.action_parts)[:-1], 1)
         return Allocation(
-            shared_steps=shared.argmax(1) + 1,
+            shared_steps=shared.argmax(1) + (c.actions == "paper"),
             device_steps=device.reshape(len(actions), c.users, c.max_device_steps).argmax(2) + 1,
             power_w=(powers + 1) / 2 * c.max_power_w,
+            alone=None if c.actions == "paper" else out > 0,
         )
 
     def encode(self, allocation: Allocation) -> np.ndarray:
         """An action that `decode` turns into this allocation."""
         c, count = self.config, len(allocation.shared_steps)
-        shared, device = -np.ones((count, c.max_shared_steps)), -np.ones((count, c.users, c.max_device_steps))
-        np.put_along_axis(shared, allocation.shared_steps[:, None] - 1, 1, 1)
+        _, stays, rows, _ = c.action_parts
+        shared, device = -np.ones((count, rows)), -np.ones((count, c.users, c.max_device_steps))
+        np.put_along_axis(shared, allocation.shared_steps[:, None] - (c.actions == "paper"), 1, 1)
         np.put_along_axis(device, allocation.device_steps[..., None] - 1, 1, 2)
-        return np.concatenate([allocation.power_w / c.max_power_w * 2 - 1, shared, device.reshape(count, -1)], 1)
+        out = np.where(allocation.alone, 1.0, -1.0)[:, :stays]
+        return np.concatenate([allocation.power_w / c.max_power_w * 2 - 1, out, shared, device.reshape(count, -1)], 1)
 
     def bep(self, states: States, allocation: Allocation) -> np.ndarray:
         """Bit error probabilities (B, K) at the powers of an allocation and the channel gains of the states."""
         return np.asarray(self.config.link.bep(allocation.power_w, states.gains))
 
     def within_budget(self, states: States, allocation: Allocation) -> Allocation:
-        """The allocation cut to what (22) and (24) allow: steps to the budgets, then all powers by one factor."""
+        """The allocation cut to what (22) and (24) allow: steps to the budgets, then all powers by one factor.
+
+        Nobody who is alone has any power.
+        """
         c = self.config
-        shared = np.minimum(allocation.shared_steps, (c.server_budget / states.server_step_energy + 1e-9).astype(int))
-        left = np.maximum(c.server_budget - states.server_step_energy * shared, 0)
-        factor = np.minimum(1, left / np.maximum(c.power_weight * allocation.power_w.sum(1), 1e-12))
+        shared = np.minimum(allocation.shared_steps, (states.server_budget / states.server_step_energy + 1e-9).astype(int))
         device = np.minimum(allocation.device_steps, self.affordable_steps(states))
-        return Allocation(shared, device, allocation.power_w * factor[:, None])
+        cut = Allocation(shared, device, allocation.power_w, allocation.alone)
+        power = np.where(sharing(states, cut), cut.power_w, 0.0)
+        left = np.maximum(states.server_budget - states.server_step_energy * shared, 0)
+        factor = np.minimum(1, left / np.maximum(c.power_weight * power.sum(1), 1e-12))
+        return replace(cut, power_w=power * factor[:, None])
 
     def affordable_steps(self, states: States) -> np.ndarray:
         """Most steps (B, K) that each device's budget (22) pays for, one at the least."""
-        affordable: np.ndarray = self.config.device_budget / states.device_step_energy + 1e-9
+        affordable: np.ndarray = states.device_budget / states.device_step_energy + 1e-9
         return affordable.astype(int).clip(1)
 
     def outcome(self, states: States, allocation: Allocation, bep: np.ndarray | None = None) -> Outcome:
@@ -173,15 +225,30 @@ class Service:
 
         `bep` is what the method of that name gives, where it is known.
         """
+        allocation = replace(allocation, alone=allocation.alone | ~states.present)  # empty places receive nothing
         qoe = self.source.qoe(states, allocation, self.bep(states, allocation) if bep is None else bep)
         return outcome(self.config, states, allocation, qoe)
 
     def _observation_limits(self) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest of what `observe` gives, part by part, each (n,) float32."""
         c, size = self.config, self.source.embeddings.shape[1]
-        parts = [(0, 1, 5 * c.users), (-3, 3, size * c.users), (0, c.server_budget, 1), (0, c.device_budget, c.users)]
-        low, high, sizes = zip(*parts, (GAIN_DB[0] / 10, GAIN_DB[1] / 10, c.users), (0, 1, 1))
+        most = float(np.max(c.server_budget)), float(np.max(c.device_budget))
+        steps = most[0] if c.actions == "paper" else float(np.max(c.server_step_energy))
+        parts: list[tuple[float, float, int]] = [
+            (0, 1, 5 * c.users),
+            (-3, 3, size * c.users),
+            (0, steps, 1),
+            (0, most[1], c.users),
+        ]
+        parts += [(GAIN_DB[0] / 10, GAIN_DB[1] / 10, c.users), (0, 1, 1)]
+        parts += [(0, most[0], 1)] * _is_drawn(c.server_budget) + [(0, most[1], c.users)] * _is_drawn(c.device_budget)
+        parts += [(0, 1, c.users)] * bool(c.fewest_users)
+        low, high, sizes = zip(*parts)
         return np.repeat(low, sizes).astype(np.float32), np.repeat(high, sizes).astype(np.float32)
+
+
+def _is_drawn(value: Range) -> bool:
+    return isinstance(value, (tuple, list))
 
 
 def _draw(rng: np.random.Generator, value: Range, size: int | tuple[int, ...]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,9 @@ class States:
         device_step_energy: delta_k, (B, K).
         gains: g_k, (B, K), linear fading power gain, known to the server.
         threshold: Q_th, (B,) in [0, 1].
+        server_budget: E_T, (B,).
+        device_budget: E_Tk, (B, K).
+        present: (B, K) bool, whether there is a user in that place; in the first there always is.
     """
 
     prompts: np.ndarray
@@ -26,6 +30,9 @@ class States:
     device_step_energy: np.ndarray
     gains: np.ndarray
     threshold: np.ndarray
+    server_budget: np.ndarray
+    device_budget: np.ndarray
+    present: np.ndarray
 
     def __getitem__(self, index: slice | np.ndarray) -> States:
         """Some of the groups."""
@@ -36,12 +43,19 @@ class States:
 class Allocation:
     """Steps and power for B groups: t0 (B,), t_k (B, K) and P_k in watts (B, K), eqs. (19), (20).
 
-    Where t0 is 0 nothing is shared and nothing sent: every device denoises its own noise.
+    Attributes:
+        alone: (B, K) bool, by default none: users that stay out. Nothing is sent to them; they denoise their own noise. So does
+            everybody where t0 is 0.
     """
 
     shared_steps: np.ndarray
     device_steps: np.ndarray
     power_w: np.ndarray
+    alone: Any = None  # an array as soon as it is made
+
+    def __post_init__(self) -> None:
+        stay_out = np.broadcast_to(np.asarray(self.shared_steps)[:, None] == 0, np.shape(self.device_steps))
+        object.__setattr__(self, "alone", stay_out.copy() if self.alone is None else stay_out | self.alone)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,7 @@ from .live import LiveQoE
 from .oracle import optimum
 from .policy import validation
 from .results import RESULTS, read_csv
+from .reward import objective
 from .service import Service
 from .setting import ServiceConfig
 from .states import Allocation, States
@@ -92,7 +93,7 @@ class Evaluation:
         """Evaluate an allocator, cut to the budgets, as shares of what the optimum has in the same states.
 
         Returns:
-            For each set, `<set>_sum_qoe`, `<set>_share` (sum QoE over the optimum's), `<set>_reward_gap` (reward
+            For each set, `<set>_sum_qoe`, `<set>_share` (of the optimum's `reward.objective`), `<set>_reward_gap` (reward
             missing to the optimum's) and `<set>_violated` (share of groups in which a user is below the threshold where the
             optimum has nobody below; the energy constraints hold by the cut). For the table also `raw_over_budget`, the share
             of groups over a budget before the cut.
@@ -103,7 +104,7 @@ class Evaluation:
             made = service.outcome(states, service.within_budget(states, raw))
             best = self.best[name]
             found[f"{name}_sum_qoe"] = made.qoe.sum(1).mean()
-            found[f"{name}_share"] = made.qoe.sum() / best.qoe.sum()
+            found[f"{name}_share"] = objective(service.config, made).sum() / objective(service.config, best).sum()
             found[f"{name}_reward_gap"] = (best.reward - made.reward).mean()
             found[f"{name}_violated"] = ((made.shortfall > 0).any(1) & ~(best.shortfall > 0).any(1)).mean()
             if name == "table":

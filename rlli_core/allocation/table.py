@@ -1,21 +1,20 @@
 """QoE from a table: what the split chain and the persona agent gave on a lattice of allocations, gathered once.
 
-`python -m rlli_core.allocation.gather` gathers it (about 120 core-minutes; resumes). For each pair of prompts (server's,
+`python -m rlli_core.allocation.gather` gathers it (about 150 core-minutes; resumes). For each pair of prompts (server's,
 device's) and each image seed, rated by `PERSONAS` people:
 
 - the paper's hand-off: t0 x t_k x BEP;
 - restarts of what was sent without bit errors: t0 x t_k x `RESTARTS`, as far as the server stopped below that timestep;
 - the device alone: t_k x `STARTS`.
 
-A device that knows its link's noise needs no axis for the BEP: the noise is taken for its effective timestep (`receiver`), and
-the device for one that got the latent without errors and restarts there. The range of each latent sent is kept, which is what
-the exact moments of `channel.damage` need to say what its noise is.
+A device that knows its link's noise needs no axis for the BEP, see `restarts`. The range of each latent sent is kept, which is
+what the exact moments of `channel.damage` need to say what its noise is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,11 @@ from scipy.stats import qmc
 
 from ..errors import InvalidArgument, ModelNotFound
 from ..files import DATA, of_checkout, read_arrays
-from . import handoffs
+from . import handoffs, restarts
+from .handoffs import StartRule
+from .restarts import LEVELS, Restarts, cell, interpolate
+from .reward import sharing
+from .setting import ServiceConfig
 from .states import Allocation, States
 
 TABLE = DATA / "results" / "qoe_table.npz"
@@ -60,6 +63,9 @@ class TableQoE:
         fits: coefficients (pairs, T_s + 1, T_e + 1, ROOTS, 6) of 1 and the five traits; in row t0 = 0 the noise is sent.
         alone: the same without sharing, when nothing is sent, (pairs, T_e + 1, 6).
         pairs: number of the pair (server prompt, device prompt) in `fits`, (P, P) int, -1 where it was not gathered.
+        best_alone: `alone` of devices with the fitted start; None where the table has no starts.
+        restarts: of devices that know their link's noise; None where the table has none.
+        receiver, start: as `receiver` and `alone` of the setting.
     """
 
     prompts: tuple[str, ...]
@@ -68,6 +74,10 @@ class TableQoE:
     fits: np.ndarray
     alone: np.ndarray
     pairs: np.ndarray
+    best_alone: np.ndarray | None = None
+    restarts: Restarts | None = None
+    receiver: str = "paper"
+    start: str = "grid"
 
     @property
     def most_steps(self) -> tuple[int, int]:
@@ -82,24 +92,43 @@ class TableQoE:
             ModelNotFound: no table there.
             UnusableFile: it is damaged.
         """
-        if not path.is_file():
-            of_checkout()
-            raise ModelNotFound(f"no table of QoE at {path}; make it with: python -m rlli_core.allocation.gather")
         content = _read(path)
-        raw, alone = content["scores"].astype(np.float32), content["alone"].astype(np.float32)
         prompts, embeddings = tuple(content["prompts"].tolist()), content["embeddings"]
         by_group = [tuple(int(member) for member in members if member >= 0) for members in content["groups"]]
         pairs = np.full((len(prompts),) * 2, -1)
         gathered = [(members[0], member) for members in by_group for member in members]
         pairs[tuple(np.transpose(gathered))] = np.arange(len(gathered))
         chosen = tuple(group for group, unseen in zip(by_group, content["held_out"]) if unseen == held_out)
-        return cls(
-            prompts,
-            embeddings,
-            chosen,
-            *_fits(raw.mean(1), alone.mean(1)[:, :, 0], content["traits"], content["device_steps"]),
-            pairs,
-        )
+        raw, lone = (content[name].astype(np.float32).mean(1) for name in ("scores", "alone"))
+        solve, steps = _solve(content["traits"]), content["device_steps"]
+        fits = _fits(raw, solve, steps)
+        found = cls(prompts, embeddings, chosen, fits, _every_step(lone[:, :, 0] @ solve, steps), pairs)
+        if "restart_rule" not in content:
+            return found
+        rule, start_rule = (StartRule(*content[name].tolist()) for name in ("restart_rule", "start_rule"))
+        best = lone[:, np.arange(len(steps)), start_rule.choose(restarts.starts(), steps)]
+        restart, stops = content["restart"].astype(np.float32).mean(1), content["stops"]
+        curves = restarts.by_level(raw[:, :, :, 0], restart, lone, stops, (SHARED_STEPS, steps)) @ solve
+        widths = np.diff(content["ranges"].astype(float), axis=-1)[..., 0].mean(1)
+        again = Restarts(
+            _every_step(curves, steps, shared=True), _every_step(widths, steps, shared=True), stops, content["alphas"],
+            distances(embeddings, gathered), rule,
+        )  # fmt: skip
+        return replace(found, best_alone=_every_step(best @ solve, steps), restarts=again)
+
+    def under(self, config: ServiceConfig) -> TableQoE:
+        """The table of this setting's receivers and lone devices.
+
+        Raises:
+            InvalidArgument: a table without them.
+        """
+        if config.receives_as_the_paper and (self.receiver, self.start) == ("paper", "grid"):
+            return self
+        if self.restarts is None or self.best_alone is None:
+            remedy = "'paper' and 'grid' with this table, or gather it anew: python -m rlli_core.allocation.gather"
+            raise InvalidArgument("receiver, alone", (config.receiver, config.alone), remedy)
+        again = self.restarts.over(config.link) if config.receiver == "noise-aware" else self.restarts
+        return replace(self, receiver=config.receiver, start=config.alone, restarts=again)
 
     def qoe(self, states: States, allocation: Allocation, bep: np.ndarray, longest: np.ndarray | None = None) -> np.ndarray:
         """As in `QoESource`.
@@ -107,9 +136,15 @@ class TableQoE:
         Raises:
             InvalidArgument: a pair of prompts that was not gathered, or more steps than the lattice has.
         """
-        longest = allocation.device_steps.max(1) if longest is None else longest
-        shared = allocation.shared_steps[:, None] * allocation.device_steps / longest[:, None]
-        return self.lookup(states.prompts[:, :1], states.prompts, states.personas, shared, allocation.device_steps, bep)
+        own, shares = allocation.device_steps, sharing(states, allocation)
+        longest = np.where(shares, own, 1).max(1) if longest is None else longest
+        shared = np.where(shares, allocation.shared_steps[:, None] * own / longest[:, None], 0)
+        server, level = states.prompts[:, :1], None
+        if self.receiver == "noise-aware" and self.restarts is not None:
+            self._check_steps(allocation.shared_steps, longest)
+            pair = self.pairs[server, states.prompts]
+            level = self.restarts.level(pair, allocation.shared_steps[:, None], longest[:, None], own, bep)
+        return self.lookup(server, states.prompts, states.personas, shared, own, bep, level)
 
     def lookup(
         self,
@@ -119,64 +154,86 @@ class TableQoE:
         shared_steps: np.ndarray,
         device_steps: np.ndarray,
         bep: np.ndarray,
+        level: np.ndarray | None = None,
     ) -> np.ndarray:
         """QoE of single users on grids of their own; all arguments broadcast, `personas` with five more at the end.
 
-        `shared_steps` need not be whole; where they are 0 nothing is shared and nothing sent.
+        `shared_steps` need not be whole; where they are 0 nothing is shared and nothing sent. With a `level` the device restarts
+        at that timestep, without bit errors.
         """
         pair = self.pairs[server, device]
         if (pair < 0).any():
             raise InvalidArgument(
                 "prompts", "a pair", "one of a group that was gathered; see rlli_core.allocation.prompts.groups"
             )
-        for name, value, most in zip(("shared_steps", "device_steps"), (shared_steps, device_steps), self.most_steps):
-            if np.min(value) < 0 or np.max(value) > most:
-                raise InvalidArgument(name, float(np.max(value)), f"0 to {most}, where the table was gathered")
-        step, on = _cell(shared_steps, np.arange(self.fits.shape[1]))
-        root, along = _cell(np.sqrt(bep), ROOTS)
+        self._check_steps(shared_steps, device_steps)
+        step, on = cell(shared_steps, np.arange(self.fits.shape[1]))
+        table, root, along = self.fits, *cell(np.sqrt(bep), ROOTS)
+        if level is not None and self.restarts is not None:
+            table, root, along = self.restarts.fits, *cell(level, LEVELS)
         weights = np.zeros(1)
         for row, left in ((step, 1 - on), (step + 1, on)):
             for column, part in ((root, 1 - along), (root + 1, along)):
-                weights = weights + (left * part)[..., None] * self.fits[pair, row, device_steps, column]
-        weights = np.where(np.asarray(shared_steps)[..., None] == 0, self.alone[pair, device_steps], weights)
+                weights = weights + (left * part)[..., None] * table[pair, row, device_steps, column]
+        lone = self.alone if self.start == "grid" or self.best_alone is None else self.best_alone
+        weights = np.where(np.asarray(shared_steps)[..., None] == 0, lone[pair, device_steps], weights)
         qoe: np.ndarray = weights[..., 0] + (weights[..., 1:] * personas).sum(-1)
         return qoe.clip(0, 1)
+
+    def _check_steps(self, shared_steps: np.ndarray, device_steps: np.ndarray) -> None:
+        for name, value, most in zip(("shared_steps", "device_steps"), (shared_steps, device_steps), self.most_steps):
+            if np.min(value) < 0 or np.max(value) > most:
+                raise InvalidArgument(name, float(np.max(value)), f"0 to {most}, where the table was gathered")
+
+
+def read_rules(path: Path = TABLE) -> tuple[StartRule, StartRule]:
+    """The rules of a table for restarts and for the starts of lone devices, fitted on the prompts that policies are trained on.
+
+    Raises:
+        ModelNotFound: no table there.
+        InvalidArgument: it has no restarts.
+    """
+    content = _read(path)
+    if "restart_rule" not in content:
+        raise InvalidArgument(
+            "receiver, alone", "noise-aware, best", f"'paper' and 'grid' with {path.name}: it has no restarts"
+        )
+    return StartRule(*content["restart_rule"].tolist()), StartRule(*content["start_rule"].tolist())
+
+
+def distances(embeddings: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """How far apart the two prompts of each pair are for a rule, (pairs,)."""
+    server, device = np.transpose(pairs)
+    return np.asarray(np.linalg.norm(embeddings[device] - embeddings[server], axis=-1))
 
 
 def _read(path: Path) -> dict[str, Any]:
     """The arrays of a table as `gather.assemble_table` writes them; also of one that has only the paper's lattice."""
+    if not path.is_file():
+        of_checkout()
+        raise ModelNotFound(f"no table of QoE at {path}; make it with: python -m rlli_core.allocation.gather")
     content = read_arrays(path, "scores", "alone", "prompts", "embeddings", "groups")
     if content["alone"].ndim == 5:
-        return content | read_arrays(path, "restart", "ranges", "stops", "alphas", "traits", "device_steps", "held_out")
+        more = ("restart", "ranges", "stops", "alphas", "traits", "device_steps", "held_out", "restart_rule", "start_rule")
+        return content | read_arrays(path, *more)
     content["alone"] = content["alone"][:, :, :, None]
     first = content["prompts"][content["groups"][:, 0]]
-    unseen = np.isin(first, ["a tiger at night", "a crocodile in the street"])
-    return content | {"held_out": unseen, "traits": qmc.Sobol(5, seed=0).random(16), "device_steps": (1, 2, 4, 6, 8)}
+    unseen, traits = np.isin(first, ["a tiger at night", "a crocodile in the street"]), qmc.Sobol(5, seed=0).random(16)
+    return content | {"held_out": unseen, "traits": traits, "device_steps": np.array([1, 2, 4, 6, 8])}
 
 
-def _fits(
-    scores: np.ndarray, alone: np.ndarray, traits: np.ndarray, steps: Sequence[int] = DEVICE_STEPS
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (pairs, t0, t_k, BEPs, people) and unshared ones (pairs, t_k, people) -> coefficients at every whole step."""
-    asked = np.concatenate([np.ones((len(traits), 1)), traits], 1)
-    solve = np.linalg.pinv(asked).T  # (people, 6)
-    smooth = PchipInterpolator(np.sqrt(BEPS), scores, axis=3)(ROOTS) @ solve
-    shared, device = np.arange(SHARED_STEPS[-1] + 1), np.arange(DEVICE_STEPS[-1] + 1)
-    fits = _interpolate(_interpolate(smooth, SHARED_STEPS, shared, 1), steps, device, 2)
-    return fits, _interpolate(alone @ solve, steps, device, 1)
+def _solve(traits: np.ndarray) -> np.ndarray:
+    """Scores (..., people) times this, (people, 6), are the coefficients of 1 and the five traits (least squares)."""
+    return np.asarray(np.linalg.pinv(np.concatenate([np.ones((len(traits), 1)), traits], 1)).T)
 
 
-def _interpolate(values: np.ndarray, known: Sequence[int], wanted: np.ndarray, axis: int) -> np.ndarray:
-    """Interpolate linearly along one axis; the nearest value outside of what is known."""
-    low, part = _cell(wanted, known)
-    shape = [1] * values.ndim
-    shape[axis] = -1
-    part = part.reshape(shape)
-    return np.asarray((1 - part) * values.take(low, axis) + part * values.take(low + 1, axis))
+def _fits(scores: np.ndarray, solve: np.ndarray, steps: Sequence[int]) -> np.ndarray:
+    """Scores (pairs, t0, t_k, BEPs, people) -> coefficients at every whole step."""
+    return _every_step(PchipInterpolator(np.sqrt(BEPS), scores, axis=3)(ROOTS) @ solve, steps, shared=True)
 
 
-def _cell(wanted: np.ndarray, known: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Between which two of the known values each wanted one lies: index of the lower, and how far on to the upper, 0 to 1."""
-    position = np.interp(wanted, known, np.arange(len(known)))
-    low = np.minimum(position.astype(int), len(known) - 2)
-    return low, position - low
+def _every_step(values: np.ndarray, steps: Sequence[int], shared: bool = False) -> np.ndarray:
+    """Values (pairs, [t0,] t_k, ...) at every whole step from 0 on."""
+    if shared:
+        values = interpolate(values, SHARED_STEPS, np.arange(SHARED_STEPS[-1] + 1), 1)
+    return interpolate(values, steps, np.arange(steps[-1] + 1), 1 + shared)

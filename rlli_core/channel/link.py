@@ -182,7 +182,7 @@ class Link:
             received, channel_bits = np.packbits(delivery.bits).tobytes(), delivery.channel_bits
             blocks, failed_blocks = delivery.blocks, delivery.failed_blocks
         channel_bits += self.pilots
-        damage = self._moments(bep, header.low, header.high, failed_blocks / blocks if blocks else None)
+        damage = self.moments(bep, header.low, header.high, failed_blocks / blocks if blocks else None)
         if handoff.link is not None:
             damage = damage.after(_reported(handoff.link))
         airtime_s = channel_bits / self.bit_rate_bps
@@ -262,13 +262,18 @@ class Link:
         report = _report_of(handoff)
         bep = check_number("bep", bep, 0.0, 0.5)
         failed = report.failed_blocks / report.blocks if report.blocks else None
-        hop = self._moments(report.bit_error_probability, report.low, report.high, failed)
-        damage = self._moments(bep, report.low, report.high, failed).after(_reported(report).before(hop))
+        hop = self.moments(report.bit_error_probability, report.low, report.high, failed)
+        damage = self.moments(bep, report.low, report.high, failed).after(_reported(report).before(hop))
         believed = replace(report, bit_error_probability=bep, bias=damage.bias, offset=damage.offset, variance=damage.variance)
         return replace(handoff, link=believed)
 
-    def _moments(self, bep: float, low: float, high: float, failed: float | None = None) -> Moments:
-        """What this hop does to a value, as its receiver knows it; `failed`: share of the blocks that failed their check."""
+    def moments(self, bep: float, low: float, high: float, failed: float | None = None) -> Moments:
+        """What this hop does to a value sent in [low, high], as its receiver knows it.
+
+        Args:
+            bep: of the bits on air, in [0, 0.5].
+            failed: share of the blocks that failed their check, where a receiver knows it.
+        """
         if self.protection is None:
             return equal_bits(self.number_format, self.bits, bep).over(low, high)
         return unit_moments(self.number_format, self.protection.residual(bep, self.bits, failed)).over(low, high)

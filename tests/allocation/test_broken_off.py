@@ -156,18 +156,18 @@ def test_a_part_of_the_table_that_is_damaged_or_missing_is_named(tmp_path, monke
 
 def test_what_was_gathered_is_not_gathered_again_and_every_unit_has_its_file(tmp_path, monkeypatch):
     monkeypatch.setattr(gather, "_models", None)
-    (tmp_path / "0-0-0.npy").write_bytes(b"there")
-    gather.gather("table", (0, 0, 0), tmp_path / "0-0-0.npy")
+    (tmp_path / "0-0.npy").write_bytes(b"there")
+    gather.gather("table", (0, 0), tmp_path / "0-0.npy")
     asked = []
     monkeypatch.setattr(gather, "each_or_fail", lambda function, units, *where, what: asked.extend([units, where]))
-    monkeypatch.setattr(gather, "assemble_table", asked.append)
+    monkeypatch.setattr(gather, "assemble_table", lambda folder, seeds: asked.append(folder))
     (tmp_path / "qoe_table").mkdir()
-    (tmp_path / "qoe_table" / "0-1-0.npy").write_bytes(b"there")
+    (tmp_path / "qoe_table" / "0-1.npy").write_bytes(b"there")
     monkeypatch.setattr(sys, "argv", ["gather", "table", "--work", str(tmp_path), "--jobs", "3", "--ray", "auto"])
     gather.main()
     units, where, folder = asked
     assert where == (folder, 3, "auto") and folder == tmp_path / "qoe_table"
-    expected = [one for one in gather.units_of("table") if one != (0, 1, 0)]
+    expected = [one for one in gather.units_of("table") if one != (0, 1)]
     assert [unit for _, unit, _ in units] == expected and len({path for *_, path in units}) == len(expected)
     monkeypatch.setattr(sys, "argv", ["gather", "--jobs", "0"])
     with pytest.raises(InvalidArgument, match="jobs=0"):

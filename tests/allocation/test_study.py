@@ -18,7 +18,9 @@ from rlli_core.allocation import (
     results,
     study,
 )
+from rlli_core.allocation import live as live_module
 from rlli_core.allocation.ddpg import Training
+from rlli_core.allocation.handoffs import StartRule
 from rlli_core.allocation.states import Allocation
 from rlli_core.book import cli
 from rlli_core.errors import InvalidArgument, UnusableFile
@@ -66,6 +68,31 @@ def test_live_scores_are_those_of_a_round(known, live):
     assert bep == pytest.approx(known.bep(state, allocation)[0])
     alone = agent.scores([chain.generate(p, t, 71) for p, t in zip(prompts[1], (4, 2, 1))], people[1], prompts[1])
     assert made[1] == pytest.approx([score.value for score in alone], abs=1e-6)
+
+
+def test_live_who_shares_restarts_and_who_stays_out_starts_late(known, live, monkeypatch):
+    """By the rules, and no lower than the effective timestep of what arrived; an empty place gets nothing."""
+    monkeypatch.setattr(live_module, "read_rules", lambda: (StartRule(700, 0), StartRule(870, 0)))
+    config = ServiceConfig(users=4, fewest_users=1, actions="choice", receiver="noise-aware", alone="best")
+    source = Service(config, live.source).source
+    chain, agent, link, prompts = source.chain, source.agent, source.link, live.source.prompts[:2]
+    people = [Persona.named(name) for name in ("GA1", "GA2", "GA1")]
+    state = Service(config, live.source).state([*prompts, prompts[1]], people, [1.0, 0.2, 1.0])
+    out = np.array([[False, False, True, False]])
+    made = source.qoe(
+        state, Allocation(np.array([3]), np.array([[2, 3, 2, 9]]), np.array([[60.0, 5.0, 9.0, 9.0]]), out), np.zeros((1, 4))
+    )[0]
+    sent, images, lowest = chain.server_denoise(prompts[0], SplitPlan(3, (2, 3)), 70), [], []
+    for k, (prompt, steps, power) in enumerate(zip(prompts, (2, 3), (60.0, 5.0))):
+        got = link.transmit(sent, power_w=power, gain=state.gains[0, k], seed=70 + k)
+        lowest.append(chain.restart_range(got, "noise-aware")[0])
+        images.append(
+            chain.device_denoise(got, prompt, SplitPlan(3, steps), receiver="noise-aware", restart=max(700, lowest[-1]))
+        )
+    images.append(chain.generate(prompts[1], 2, 70, start=870))
+    assert lowest[0] < 700 < lowest[1]
+    scores = agent.scores(images, people, [*prompts, prompts[1]])
+    assert made == pytest.approx([*(score.value for score in scores), 0.0], abs=1e-6)
 
 
 def test_the_table_is_near_the_service(known, live):

@@ -7,35 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from rlli_core.allocation import gather, prompts, table
-from rlli_core.allocation.states import Allocation, States
+from rlli_core.allocation import Service, ServiceConfig, gather, prompts, table
+from rlli_core.allocation.states import Allocation
 from rlli_core.allocation.table import TableQoE
 from rlli_core.errors import InvalidArgument, ModelNotFound, UnusableFile
 from rlli_core.records import Handoff
 
-
-def truth(shared, device, root, traits):
-    """Linear along every axis, so that the table must give it back exactly."""
-    return 0.2 + 0.02 * shared + 0.03 * device - 0.2 * root + 0.1 * traits[..., 0] - 0.05 * traits[..., 4]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("table") / "t.npz")
-
-
-def write(path):
-    """A table of two groups, one of them of two prompts, in which all lines are straight."""
-    shared, device, root = np.meshgrid(table.SHARED_STEPS, table.DEVICE_STEPS, np.sqrt(table.BEPS), indexing="ij")
-    traits, seeds = table.asked_traits(), np.array([-0.05, 0, 0.05])[:, None, None, None, None]
-    scores = truth(shared[..., None], device[..., None], root[..., None], traits) + seeds
-    alone = np.stack([truth(0, np.array(table.DEVICE_STEPS)[:, None], 0, traits)] * len(table.STARTS), 1)
-    np.savez(
-        path, scores=np.stack([scores] * 5), alone=np.tile(alone, (5, 3, 1, 1, 1)), prompts=["z", "b", "c", "y", "d"],
-        groups=[[0, 1, 4], [2, 3, -1]], held_out=[True, False], embeddings=np.eye(5), traits=traits, device_steps=table.DEVICE_STEPS,
-        restart=np.zeros(()), ranges=np.zeros(()), stops=np.zeros(()), alphas=np.zeros(()),
-    )  # fmt: skip
-    return path
+from .madeup import truth
 
 
 def test_it_gives_back_what_was_gathered_and_what_lies_between(made):
@@ -54,18 +32,18 @@ def test_it_gives_back_what_was_gathered_and_what_lies_between(made):
 def test_a_short_chain_beside_a_long_one_is_looked_up_where_its_own_grid_leaves_as_much(made):
     """M of t0 + M steps are left of what the server sends; a grid of the device's own leaves t_k of t0' + t_k."""
     source = TableQoE.load(made)
-    states = States(np.array([[2, 3, 3]]), np.full((1, 3, 5), 0.5), *[np.ones(1)] * 2, np.ones((1, 3)), np.zeros(1))
+    states = Service(ServiceConfig(), source).draw(np.random.default_rng(0), 1)
     bep = np.full((1, 3), 0.1)
     found = source.qoe(states, Allocation(np.array([4]), np.array([[8, 4, 2]]), np.ones((1, 3))), bep)[0]
-    assert found == pytest.approx([truth(4, 8, 0.1**0.5, states.personas[0, 0]), truth(2, 4, 0.1**0.5, states.personas[0, 0]),
-                                   truth(1, 2, 0.1**0.5, states.personas[0, 0])], abs=1e-3)  # fmt: skip
+    expected = [truth(*steps, 0.1**0.5, who) for steps, who in zip(((4, 8), (2, 4), (1, 2)), states.personas[0])]
+    assert found == pytest.approx(expected, abs=1e-3)
     alone = source.qoe(states, Allocation(np.array([4]), np.array([[4, 4, 4]]), np.ones((1, 3))), bep, np.array([8]))[0]
     assert alone[1] == pytest.approx(found[1])  # asked by itself, with the longest chain named
 
 
 def test_between_lattice_points_the_curve_over_bit_errors_has_no_corners_and_never_turns_back():
     falling = np.linspace(1, 0, 6)[:, None] * np.ones((1, 7, 6, 1, 12))
-    path = table._fits(falling, np.ones((1, 6, 12)), table.asked_traits())[0][0, 1, 1, :, 0]
+    path = table._fits(falling, table._solve(table.asked_traits()), table.DEVICE_STEPS)[0, 1, 1, :, 0]
     slopes = np.diff(path) / np.diff(table.ROOTS)
     straight = np.abs(np.diff(np.diff(falling[0, 0, 0, :, 0]) / np.diff(np.sqrt(table.BEPS)))).max()  # turn at a corner
     assert (slopes <= 1e-9).all() and np.abs(np.diff(slopes)).max() < 0.75 * straight

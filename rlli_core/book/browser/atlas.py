@@ -167,6 +167,9 @@ def choices(group: tuple[str, ...]) -> dict[str, dict[str, list]]:
         device_step_energy=np.full((len(cases), 2), service.config.device_step_energy),
         gains=np.repeat([[10 ** (gain / 10)] for _, _, gain in cases], 2, axis=1),
         threshold=np.full(len(cases), service.config.threshold),
+        server_budget=np.full(len(cases), service.config.server_budget),
+        device_budget=np.full((len(cases), 2), service.config.device_budget),
+        present=np.ones((len(cases), 2), bool),
     )
     who, found = list(people()), {}
     for name, made in (("policy", service.within_budget(states, policy.act(states))), ("optimum", optimum(service, states))):

@@ -75,8 +75,8 @@ class Explorer(Answering):
         config = Config(
             groups=tuple(made_of), people=tuple(people()), beps=BEPS, gains_db=atlas.GAINS_DB,
             restarts=RESTARTS, receivers=RECEIVERS,
-            max_shared_steps=c.max_shared_steps, max_device_steps=c.max_device_steps, start=_start(made_of, **START | (start or {})),
-            server_step_energy=float(np.min(c.server_step_energy)), power_weight=c.power_weight, server_budget=c.server_budget,
+            max_shared_steps=c.most_shared_steps, max_device_steps=c.max_device_steps, start=_start(made_of, **START | (start or {})),
+            server_step_energy=float(np.min(c.server_step_energy)), power_weight=c.power_weight, server_budget=float(np.max(c.server_budget)),
             airtime_s=blank.payload_bits / self.link.bit_rate_bps, bep_by_power=atlas.bep_by_power(self.link),
         )  # fmt: skip
         super().__init__(config=config.told())

@@ -96,9 +96,9 @@ def allocation_panel(policies: Mapping[str, Policy], personas: Sequence[str]) ->
             f"user_{k}": choice(f"user {k}", people(), name, ("GA1", "GA2") if k == 1 else ())
             for k, name in enumerate(personas, 1)
         },
-        "server_budget": slider("server budget", span(2, 40, 1), config.server_budget, (6, 12, 20)),
+        "server_budget": slider("server budget", span(2, 40, 1), float(np.max(config.server_budget)), (6, 12, 20)),
         "device_budget": slider(
-            "device budget", range(1, most + 1), int(config.device_budget), (1 + most // 4, 1 + most // 2, most)
+            "device budget", range(1, most + 1), int(np.max(config.device_budget)), (1 + most // 4, 1 + most // 2, most)
         ),
         "severity": slider("fading severity m", span(0.5, 8, 0.1), fading.severity),
         "shadowing": slider("shadowing mₛ", span(1.1, 10, 0.1), fading.shadowing),
