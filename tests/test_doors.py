@@ -39,7 +39,7 @@ from rlli_core.qoe.favourites import read_favourites
 from rlli_core.records import Handoff
 from rlli_core.round import serve
 
-from .allocation.conftest import FormulaQoE
+from .allocation.madeup import FormulaQoE
 from .qoe import models
 
 PICTURE = Image.effect_noise((32, 32), 40).convert("RGB")

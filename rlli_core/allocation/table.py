@@ -22,7 +22,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.stats import qmc
 
-from ..errors import InvalidArgument, ModelNotFound
+from ..errors import InvalidArgument, ModelNotFound, check_integer
 from ..files import DATA, of_checkout, read_arrays
 from . import handoffs, restarts
 from .handoffs import StartRule
@@ -40,6 +40,10 @@ RESTARTS = handoffs.RESTARTS[1:]  # the first, where the server stopped, is the 
 STARTS = handoffs.STARTS
 PERSONAS = 12  # for the linear fit as good as 16 points of a Sobol sequence: mean leverage .51 against .47
 SEEDS = 3
+ARRAYS = (
+    "scores", "restart", "alone", "ranges", "restart_rule", "start_rule", "stops", "alphas", "traits", "device_steps", "prompts",
+    "groups", "held_out", "embeddings",
+)  # fmt: skip
 
 
 def asked_traits() -> np.ndarray:
@@ -63,8 +67,8 @@ class TableQoE:
         fits: coefficients (pairs, T_s + 1, T_e + 1, ROOTS, 6) of 1 and the five traits; in row t0 = 0 the noise is sent.
         alone: the same without sharing, when nothing is sent, (pairs, T_e + 1, 6).
         pairs: number of the pair (server prompt, device prompt) in `fits`, (P, P) int, -1 where it was not gathered.
-        best_alone: `alone` of devices with the fitted start; None where the table has no starts.
-        restarts: of devices that know their link's noise; None where the table has none.
+        best_alone: `alone` of devices with the fitted start.
+        restarts: of devices that know their link's noise.
         receiver, start: as `receiver` and `alone` of the setting.
     """
 
@@ -74,8 +78,8 @@ class TableQoE:
     fits: np.ndarray
     alone: np.ndarray
     pairs: np.ndarray
-    best_alone: np.ndarray | None = None
-    restarts: Restarts | None = None
+    best_alone: np.ndarray
+    restarts: Restarts
     receiver: str = "paper"
     start: str = "grid"
 
@@ -85,10 +89,17 @@ class TableQoE:
         return self.fits.shape[1] - 1, self.fits.shape[2] - 1
 
     @classmethod
-    def load(cls, path: Path = TABLE, held_out: bool = False) -> TableQoE:
-        """Read the shipped table, with the groups that policies are trained on, or those that they never see.
+    def load(cls, path: Path = TABLE, held_out: bool = False, seeds: Sequence[int] | None = None) -> TableQoE:
+        """Read the shipped table.
+
+        Args:
+            path: where it is.
+            held_out: the groups that policies never see instead of those that they are trained on.
+            seeds: image seeds whose mean is taken; None for all. What is chosen by the scores of some seeds and scored by others
+                does not profit from pictures that turned out well by luck.
 
         Raises:
+            InvalidArgument: seeds that the table does not have.
             ModelNotFound: no table there.
             UnusableFile: it is damaged.
         """
@@ -99,34 +110,29 @@ class TableQoE:
         gathered = [(members[0], member) for members in by_group for member in members]
         pairs[tuple(np.transpose(gathered))] = np.arange(len(gathered))
         chosen = tuple(group for group, unseen in zip(by_group, content["held_out"]) if unseen == held_out)
-        raw, lone = (content[name].astype(np.float32).mean(1) for name in ("scores", "alone"))
+        for seed in () if seeds is None else seeds:
+            check_integer("seeds", seed, 0, content["scores"].shape[1] - 1)
+        raw, restart, lone, widths = (
+            content[name][:, slice(None) if seeds is None else list(seeds)].astype(np.float32).mean(1)
+            for name in ("scores", "restart", "alone", "ranges")
+        )
         solve, steps = _solve(content["traits"]), content["device_steps"]
         fits = _fits(raw, solve, steps)
-        found = cls(prompts, embeddings, chosen, fits, _every_step(lone[:, :, 0] @ solve, steps), pairs)
-        if "restart_rule" not in content:
-            return found
         rule, start_rule = (StartRule(*content[name].tolist()) for name in ("restart_rule", "start_rule"))
         best = lone[:, np.arange(len(steps)), start_rule.choose(restarts.starts(), steps)]
-        restart, stops = content["restart"].astype(np.float32).mean(1), content["stops"]
+        stops, widths = content["stops"], np.diff(widths, axis=-1)[..., 0]
         curves = restarts.by_level(raw[:, :, :, 0], restart, lone, stops, (SHARED_STEPS, steps)) @ solve
-        widths = np.diff(content["ranges"].astype(float), axis=-1)[..., 0].mean(1)
         again = Restarts(
             _every_step(curves, steps, shared=True), _every_step(widths, steps, shared=True), stops, content["alphas"],
             distances(embeddings, gathered), rule,
         )  # fmt: skip
-        return replace(found, best_alone=_every_step(best @ solve, steps), restarts=again)
+        on_grid, at_best = (_every_step(one @ solve, steps) for one in (lone[:, :, 0], best))
+        return cls(prompts, embeddings, chosen, fits, on_grid, pairs, at_best, again)
 
     def under(self, config: ServiceConfig) -> TableQoE:
-        """The table of this setting's receivers and lone devices.
-
-        Raises:
-            InvalidArgument: a table without them.
-        """
+        """The table of this setting's receivers and lone devices."""
         if config.receives_as_the_paper and (self.receiver, self.start) == ("paper", "grid"):
             return self
-        if self.restarts is None or self.best_alone is None:
-            remedy = "'paper' and 'grid' with this table, or gather it anew: python -m rlli_core.allocation.gather"
-            raise InvalidArgument("receiver, alone", (config.receiver, config.alone), remedy)
         again = self.restarts.over(config.link) if config.receiver == "noise-aware" else self.restarts
         return replace(self, receiver=config.receiver, start=config.alone, restarts=again)
 
@@ -175,7 +181,7 @@ class TableQoE:
         for row, left in ((step, 1 - on), (step + 1, on)):
             for column, part in ((root, 1 - along), (root + 1, along)):
                 weights = weights + (left * part)[..., None] * table[pair, row, device_steps, column]
-        lone = self.alone if self.start == "grid" or self.best_alone is None else self.best_alone
+        lone = self.alone if self.start == "grid" else self.best_alone
         weights = np.where(np.asarray(shared_steps)[..., None] == 0, lone[pair, device_steps], weights)
         qoe: np.ndarray = weights[..., 0] + (weights[..., 1:] * personas).sum(-1)
         return qoe.clip(0, 1)
@@ -191,13 +197,8 @@ def read_rules(path: Path = TABLE) -> tuple[StartRule, StartRule]:
 
     Raises:
         ModelNotFound: no table there.
-        InvalidArgument: it has no restarts.
     """
     content = _read(path)
-    if "restart_rule" not in content:
-        raise InvalidArgument(
-            "receiver, alone", "noise-aware, best", f"'paper' and 'grid' with {path.name}: it has no restarts"
-        )
     return StartRule(*content["restart_rule"].tolist()), StartRule(*content["start_rule"].tolist())
 
 
@@ -208,18 +209,11 @@ def distances(embeddings: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.nd
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The arrays of a table as `gather.assemble_table` writes them; also of one that has only the paper's lattice."""
+    """The arrays of a table as `gather.assemble_table` writes them."""
     if not path.is_file():
         of_checkout()
         raise ModelNotFound(f"no table of QoE at {path}; make it with: python -m rlli_core.allocation.gather")
-    content = read_arrays(path, "scores", "alone", "prompts", "embeddings", "groups")
-    if content["alone"].ndim == 5:
-        more = ("restart", "ranges", "stops", "alphas", "traits", "device_steps", "held_out", "restart_rule", "start_rule")
-        return content | read_arrays(path, *more)
-    content["alone"] = content["alone"][:, :, :, None]
-    first = content["prompts"][content["groups"][:, 0]]
-    unseen, traits = np.isin(first, ["a tiger at night", "a crocodile in the street"]), qmc.Sobol(5, seed=0).random(16)
-    return content | {"held_out": unseen, "traits": traits, "device_steps": np.array([1, 2, 4, 6, 8])}
+    return read_arrays(path, *ARRAYS)
 
 
 def _solve(traits: np.ndarray) -> np.ndarray:

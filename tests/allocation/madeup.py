@@ -1,4 +1,4 @@
-"""A small table of scores that are formulas: two groups, one of them of two prompts, in which all lines are straight."""
+"""A source of QoE that is a formula; a small table of scores in which all lines are straight: two groups, one of two prompts."""
 
 import numpy as np
 
@@ -7,6 +7,21 @@ from rlli_core.allocation import restarts, table
 ALPHAS = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)  # of Stable Diffusion
 LOW, HIGH = -3.0, 3.0  # of every latent sent
 BUMP = np.array([0.02, 0.12, 0.05, 0.01])  # that a restart or late start gains, at each of `table.RESTARTS`
+
+
+class FormulaQoE:
+    """A QoE source that is a formula: rises with device steps, falls with bit errors, has its best share of t0 by the prompt."""
+
+    prompts = ("a", "b", "c", "d")
+    embeddings = np.array([[-1.0, 0], [1, 0], [0, 1], [2, -2]])
+    groups = ((0, 1, 2), (3, 1, 2))
+
+    def qoe(self, states, allocation, bep, longest=None):
+        longest = np.where(allocation.alone, 1, allocation.device_steps).max(1) if longest is None else longest
+        shared = allocation.shared_steps[:, None] * allocation.device_steps / longest[:, None]
+        steps = np.exp(-(((shared - 1 - 2 * states.prompts) / 6) ** 2)) * (allocation.device_steps / 8) ** 0.3
+        alone = 0.55 * (allocation.device_steps / 8) ** 0.6
+        return np.where(allocation.alone, alone, steps * (1 - 2 * bep)) * (0.7 + 0.3 * states.personas.mean(2))
 
 
 def truth(shared, device, root, traits):

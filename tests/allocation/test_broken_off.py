@@ -20,7 +20,7 @@ SHORT = {"interactions": 400, "warmup": 100, "hidden": 8, "batch": 8, "evaluate_
 STUDY = """
 import sys, time
 sys.path[:0] = [{tests!r}]
-from conftest import FormulaQoE
+from madeup import FormulaQoE
 from rlli_core.allocation import Service, ServiceConfig, study
 from rlli_core.allocation.ddpg import Learner, Training
 from rlli_core.book import cli

@@ -131,7 +131,7 @@ KILLED = """
 import sys
 sys.path[:0] = [{tests!r}]
 from pathlib import Path
-from conftest import FormulaQoE
+from madeup import FormulaQoE
 from rlli_core.allocation import Service, ServiceConfig, train
 train("g-ddpg", Service(ServiceConfig(), FormulaQoE()), 4, Path({folder!r}), progress=False, **{options!r})
 """

@@ -113,8 +113,6 @@ def test_restarts_below_the_stop_are_none():
     assert rule.choose(restarts.levels(np.array([500, 840])), np.array([1, 4])).tolist() == [1, 0]
 
 
-def test_a_table_without_restarts_and_a_format_without_variance_are_refused(source):
-    with pytest.raises(InvalidArgument, match="noise-aware.*gather it anew"):
-        Service(AWARE, replace(source, restarts=None))
+def test_a_format_without_variance_is_refused(source):
     with pytest.raises(InvalidArgument, match="receiver.*float32"):
         Service(replace(AWARE, link=Link(number_format="float32")), source)

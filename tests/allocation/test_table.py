@@ -28,6 +28,11 @@ def test_it_gives_back_what_was_gathered_and_what_lies_between(made):
         truth(0, 5, 0, traits), abs=1e-3
     )  # unshared: nothing is sent
 
+    luckier = TableQoE.load(made, seeds=[2]).lookup(2, 3, traits, 4, 5, 0.1)
+    assert luckier == pytest.approx(source.lookup(2, 3, traits, 4, 5, 0.1) + 0.05, abs=1e-3)
+    with pytest.raises(InvalidArgument, match="seeds=3.*0..2"):
+        TableQoE.load(made, seeds=[0, 3])
+
 
 def test_a_short_chain_beside_a_long_one_is_looked_up_where_its_own_grid_leaves_as_much(made):
     """M of t0 + M steps are left of what the server sends; a grid of the device's own leaves t_k of t0' + t_k."""
