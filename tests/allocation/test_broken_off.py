@@ -56,7 +56,7 @@ def test_a_killed_study_goes_on_to_the_same_results(kill, tmp_path):
 
     whole, killed = start(tmp_path / "whole"), start(tmp_path / "killed", "slowly")
     checkpoint, end = tmp_path / "killed" / "g-ddpg-0" / "checkpoint.safetensors", time.monotonic() + 600
-    while not checkpoint.exists() and time.monotonic() < end:
+    while not checkpoint.exists() and killed.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
     time.sleep(0.2)
     kill(killed)
