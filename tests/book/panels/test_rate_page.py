@@ -10,8 +10,7 @@ from rlli_core.book import ratings
 from rlli_core.book.panels.rate import RateYourself
 from rlli_core.book.panels.widget import STYLE, module
 
-from ..conftest import PATIENCE_MS
-from .test_explorer_page import PAGE
+from ..conftest import PAGE, PATIENCE_MS
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def note(page):
 def test_every_control_has_a_name_and_nothing_is_chosen_at_first(page):
     assert note(page) == "Answered 0 of 10 statements, rated 0 of 24 pictures."
     for _, _, words in ratings.STATEMENTS:
-        assert page.get_by_label(words, exact=True).count() == 1
+        assert page.get_by_role("combobox", name=words, exact=True).count() == 1
     for number, picture in enumerate(ratings.pictures(), 1):
         scale = page.get_by_role("group", name=f"{number}. asked for: {picture.prompt}", exact=True)
         assert scale.get_by_role("radio").count() == 11
@@ -70,7 +69,7 @@ def test_it_fits_a_phone_with_targets_for_a_thumb_and_takes_the_colours_of_a_dar
 def test_it_is_filled_in_by_keyboard_and_the_file_is_what_rlli_people_reads(page, tmp_path):
     answers = (5, 4, 3, 2, 1, 1, 3, 3, 2, 5)
     for (_, _, words), answer in zip(ratings.STATEMENTS, answers):
-        page.get_by_label(words, exact=True).focus()
+        page.get_by_role("combobox", name=words, exact=True).focus()
         for _ in range(answer):
             page.keyboard.press("ArrowDown")
     given = np.full(24, np.nan)
