@@ -22,7 +22,7 @@ from typer.exceptions import TyperException
 from ..errors import InvalidArgument, RlliError, RunFailed, check_integer, check_seed, first_line
 from ..files import DATA, check_writable
 from ..processes import check_jobs
-from . import machine, serving
+from . import machine, people, serving
 
 # What is slow to import, each command imports itself, so that help and tab completion answer at once.
 
@@ -337,6 +337,7 @@ def train_allocator(
 app.command("models", epilog=example("rlli models"))(machine.list_models)
 app.command("serve", epilog=example("rlli serve --port 8000"))(serving.serve)
 app.command("finish", epilog=example('rlli finish http://127.0.0.1:8000 "a dog in front of a bush"'))(serving.finish)
+app.command("people", epilog=example("rlli people answers/   # files of the page rate_yourself"))(people.compare_people)
 
 
 def _expected_time(name: str, notebook: Any) -> str:

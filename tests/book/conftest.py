@@ -18,6 +18,11 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 PATIENCE_MS = 120_000  # a busy machine takes its time
 EMPTY_PAGE = '<!doctype html><html lang="en"><title>test</title><link rel="icon" href="data:,"></html>'
 
+PAGE = """<!doctype html><html lang="en" data-content_root="./"><meta charset="utf-8"><title>panel</title><link rel="icon" href="data:,">
+<meta name="viewport" content="width=device-width"><style>{css}</style><body><div id="here"></div>
+<script>globalThis.config = {config};</script><script type="module">{module}
+panel.render({{ model: {{ get: () => globalThis.config }}, el: document.getElementById("here") }});</script>"""
+
 
 class Quiet(SimpleHTTPRequestHandler):
     """Serves a folder without a line for every request."""

@@ -15,12 +15,7 @@ from rlli_core.book.panels.messages import State
 from rlli_core.book.panels.widget import STYLE, module
 from rlli_core.qoe.persona import people
 
-from ..conftest import PATIENCE_MS
-
-PAGE = """<!doctype html><html lang="en" data-content_root="./"><meta charset="utf-8"><title>panel</title><link rel="icon" href="data:,">
-<meta name="viewport" content="width=device-width"><style>{css}</style><body><div id="here"></div>
-<script>globalThis.config = {config};</script><script type="module">{module}
-panel.render({{ model: {{ get: () => globalThis.config }}, el: document.getElementById("here") }});</script>"""
+from ..conftest import PAGE, PATIENCE_MS
 
 
 @pytest.fixture(scope="module")
