@@ -7,7 +7,8 @@ simulations use alone; `LatentStore` keeps the latents behind it, one file an en
 What a shared store leaks. (1) Content: a latent at half depth already shows its prompt's picture, so whoever is served one sees
 what another asked for. (2) Presence: a hit is faster than a miss, so a prober learns that somebody asked for something near a
 guess, and by many guesses what. (3) Poison: what an attacker puts in is served to all who ask for something near it ("Attacks on
-Approximate Caches in Text-to-Image Diffusion Models", arXiv 2508.20424). Against (1) and (2) an entry is served to its owner
+Approximate Caches in Text-to-Image Diffusion Models", Sun, Jie and Liu, arXiv 2508.20424, which has all three, and
+a covert channel between two users who agree on prompts). Against (1) and (2) an entry is served to its owner
 alone unless the owner shared it; other people's private entries are not even looked at, though they take room, so that a
 prober may still notice his own entries being evicted. No prompt is kept: neither in a file, nor in its name, which is random, nor
 in the hand-off that is given out; but the key is an embedding, which a dictionary of prompts inverts. Against damage and

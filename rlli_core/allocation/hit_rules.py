@@ -14,6 +14,7 @@ from functools import cached_property
 from itertools import product
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import isotonic_regression
 
 from ..errors import InvalidArgument, check_number
@@ -52,6 +53,11 @@ class RestartRule:
     limit: float
     options: tuple[tuple[Start, int], ...]
     by: str = "text"
+
+    @property
+    def always(self) -> RestartRule:
+        """The same rule without its limit."""
+        return replace(self, limit=np.inf)
 
     def choose(self, distance: float, depths: Collection[int], device_steps: int) -> Start | None:
         """As `LimitRule.choose`."""
@@ -172,6 +178,25 @@ class Curves:
     @cached_property
     def _alone(self) -> list[float]:
         return by_alone(self.scores, self.alone).mean(0).tolist()
+
+
+def tables(scores: HitScores, starts: Sequence[Start], device_steps: Sequence[int]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of some starts against the distance, and the falling curves through them; columns own steps, start, distance, score."""
+    points, curves = [], []
+    for start, (t, steps) in product(starts, enumerate(scores.device_steps.tolist())):
+        if steps in device_steps:
+            y, told = scores.at(start).mean(1)[:, t], told_start(start)
+            points += [(steps, told, *row) for row in zip(scores.distances, y)]
+            curves += [(steps, told, *row) for row in zip(*falling(scores.distances, y))]
+    columns = ["own steps", "start", "distance", "score"]
+    return pd.DataFrame(points, columns=columns), pd.DataFrame(curves, columns=columns)
+
+
+def told_start(start: Start) -> str:
+    """A start in words."""
+    depth, restart = start
+    what = "picture" if depth == GRID else f"{depth} steps"
+    return what if restart is None else f"{what}, restart at {restart}"
 
 
 def steps_needed(scores: HitScores, alone: StartRule, left: float = 0.05) -> float:

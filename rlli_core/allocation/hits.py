@@ -39,15 +39,29 @@ Start = tuple[int, int | None]
 """Depth of a cached latent, and the timestep to restart from, or None for where it stopped."""
 
 
+def known_prompts(half: int | None = None) -> list[str]:
+    """Prompts of one object of `data/prompts.yaml`; with a half, 0 or 1, those of its every second group."""
+    groups = read_yaml(of_checkout(DATA / "prompts.yaml"), "groups")["groups"]
+    some = groups if half is None else groups[half::2]
+    return [prompt for group in some for prompt in group if " and " not in prompt and " under " not in prompt]
+
+
+def passed(chain: SplitDiffusion, prompt: str, depths: Sequence[int], seed: int) -> dict[int, Handoff]:
+    """The latents that the chain of `GRID` steps towards a prompt passes, by depth, without the prompt."""
+    path, found = chain.path(prompt, GRID, seed), {}
+    for depth in depths:
+        plan = SplitPlan(depth, GRID - depth)
+        found[depth] = Handoff(path[depth][None], plan, handoff_timestep(chain.scheduler, plan), "", seed)
+    return found
+
+
 def choose_pairs(chain: SplitDiffusion, count: int, seed: int = 0) -> list[tuple[str, str]]:
     """Pairs (cached, wanted) of prompts of one object: `KINDS` for each of `count` cached ones to fit on, then as many held out.
 
     Every second group of `data/prompts.yaml` is held out, so that no prompt is on both sides.
     """
-    groups = read_yaml(of_checkout(DATA / "prompts.yaml"), "groups")["groups"]
     rng, found = np.random.default_rng(seed), []
-    for half in (groups[0::2], groups[1::2]):
-        known = [prompt for group in half for prompt in group if " and " not in prompt and " under " not in prompt]
+    for known in map(known_prompts, (0, 1)):
         keys = embed(chain, known)
         for i in rng.choice(len(known), check_integer("count", count, 1, len(known)), replace=False):
             ranked = np.argsort(np.linalg.norm(keys - keys[i], axis=1), kind="stable")
@@ -173,8 +187,7 @@ def measure(
         path = folder / f"{hashlib.sha256(json.dumps([asked, models]).encode()).hexdigest()[:24]}.npz"
         if path.is_file():
             return HitScores.load(path)
-    plans = {depth: SplitPlan(depth, GRID - depth) for depth in depths}
-    stops = {depth: handoff_timestep(chain.scheduler, plan) for depth, plan in plans.items()}
+    stops = {depth: handoff_timestep(chain.scheduler, SplitPlan(depth, GRID - depth)) for depth in depths}
     keys = embed(chain, [prompt for pair in pairs for prompt in pair]).reshape(len(pairs), 2, -1)
     asked_people = [Persona.named(name) for name in people()]
 
@@ -192,17 +205,17 @@ def measure(
     alone = np.full((len(pairs), seeds, len(device_steps), len(levels)), np.nan)
     unlikeness = np.full((len(pairs), seeds), np.nan)
     for seed in range(seeds):
-        paths = {cached: chain.path(cached, GRID, seed) for cached, _ in dict.fromkeys(pairs)}
-        pictures = dict(zip(paths, picture_keys(judge, chain.decode(torch.stack([path[-1] for path in paths.values()])))))
+        cache = {cached: passed(chain, cached, [*depths, GRID], seed) for cached in dict(pairs)}
+        pictures = picture_keys(judge, chain.decode(torch.cat([kept[GRID].latent for kept in cache.values()])))
+        seen = dict(zip(cache, pictures))
         for i, (cached, wanted) in enumerate(pairs):
-            unlikeness[i, seed] = np.linalg.norm(pictures[cached] - text_key(judge, wanted))
+            unlikeness[i, seed] = np.linalg.norm(seen[cached] - text_key(judge, wanted))
             cells = [
                 (d, t, r)
                 for (d, depth), t, (r, level) in product(enumerate(depths), range(len(device_steps)), enumerate(levels))
                 if (stops[depth] >= 0 if level is None else level >= stops[depth])
             ]
-            kept = [Handoff(paths[cached][d][None], plan, stops[d], "", seed) for d, plan in plans.items()]
-            found = scored([(kept[d], device_steps[t], levels[r]) for d, t, r in cells], wanted)
+            found = scored([(cache[cached][depths[d]], device_steps[t], levels[r]) for d, t, r in cells], wanted)
             shared[i, seed][tuple(zip(*cells))] = found
             own = [chain.server_denoise(wanted, SplitPlan(0, steps), seed) for steps in device_steps]
             lone = list(product(range(len(device_steps)), range(len(levels))))
