@@ -16,7 +16,8 @@ from scipy.spatial.distance import cdist
 from rlli_core.compute import content_hash
 from rlli_core.errors import InvalidArgument, UnusableFile
 from rlli_core.records import Handoff, SplitPlan
-from rlli_core.store import EVICTIONS, Entry, LatentStore, Shelf
+from rlli_core.shelf import EVICTIONS, Entry, Shelf
+from rlli_core.store import LatentStore
 
 ROOM = 10**6
 

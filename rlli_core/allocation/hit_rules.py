@@ -27,7 +27,7 @@ class LimitRule:
     """Use the first start whose limit the distance keeps: NIRVANA's rule and MoDM's.
 
     Args:
-        by: the keys that are compared, see `store.Shelf.nearest`: "text" or "picture".
+        by: the keys that are compared, see `shelf.Shelf.nearest`: "text" or "picture".
         limits: largest distance for each start, the one that reuses most first.
     """
 

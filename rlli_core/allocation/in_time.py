@@ -19,7 +19,7 @@ import simpy
 
 from ..compute import time_calls
 from ..errors import InvalidArgument, check_choice, check_integer, check_list, check_number
-from ..store import Entry, Shelf
+from ..shelf import Entry, Shelf
 from .hit_rules import Curves, Rule
 from .hits import GRID, Start
 from .request_log import Request
@@ -104,7 +104,7 @@ class Way:
         within: "paper": distance of prompts up to which requests that wait together share a chain.
         rule: "cache": when a latent is used, and from where.
         entries: "cache": latents that there is room for.
-        eviction: one of `store.EVICTIONS`.
+        eviction: one of `shelf.EVICTIONS`.
         private: whether users are served only what they asked for themselves.
         keys: "cache" by another key than the text's: cached pictures' keys and wanted prompts' keys, (cached, wanted), by prompt.
     """
