@@ -21,7 +21,7 @@ def score_by_distance(points: pd.DataFrame, curves: pd.DataFrame, lone: Mapping[
         curves: the same, what is fitted to them.
         lone: score of the device alone at its best start, by own steps.
     """
-    steps = sorted(points["own steps"].unique())
+    steps = sorted(map(int, points["own steps"].unique()))
     axes = canvas(len(steps), 3.3, 3.6, sharey=True)
     for ax, count in zip(axes, steps):
         some = {"x": "distance", "y": "score", "hue": "start", "ax": ax, "hue_order": [*dict.fromkeys(curves.start)]}
@@ -31,7 +31,6 @@ def score_by_distance(points: pd.DataFrame, curves: pd.DataFrame, lone: Mapping[
         ax.set(
             xlabel="distance of the texts", ylabel="agents' score", ylim=(0, 1), title=f"{count} own step{'s' * (count > 1)}"
         )
-        ax.get_legend_handles_labels()
         if ax.get_legend():
             ax.get_legend().remove()
     axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title=None)
