@@ -36,10 +36,10 @@ def test_the_tree_says_what_a_threshold_saves_and_what_people_make_of_it():
 
 
 def test_the_service_follows_every_control():
-    curves, keys = Curves(made_up(), StartRule(800.0, 0.0)), {"a": np.array([0.0]), "b": np.array([1.0]), "z": np.array([9.0])}
+    curves, keys = Curves(made_up(), StartRule(800.0, 0.0)), {f"p{i}": np.array([9.0 * i]) for i in range(12)}
     ways = {"no cache": Way("no cache"), "cache": Way("cache", rule=LimitRule("text", (((5, None), 0.5), ((2, None), 2.0))))}
     timing = Timing(shared_steps=5, device_steps=2, batch=2)
-    panel = service_panel(["a", "b", "z"], keys, timing, ways, curves, 60, 5, 0)
+    panel = service_panel([*keys], keys, timing, ways, curves, 60, 5, 0)
     line, parts = show(panel)
     assert line.startswith("highest mean QoE: ") and "no cache" in parts[1][1]
     for moved in ({"load": 2.0}, {"exponent": 0.0}, {"served": "their owner"}, {"entries": 2}):
