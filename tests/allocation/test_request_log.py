@@ -29,7 +29,7 @@ def test_exponent_zero_asks_for_all_alike():
 
 def diffusiondb(folder, rows=200):
     """A file of the columns of DiffusionDB's metadata.parquet, made up."""
-    pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'rlli_core[logs]'")
+    pytest.importorskip("pyarrow", reason="pyarrow, which a reader installs, is not here")
     rng = np.random.default_rng(0)
     minutes = pd.Timestamp("2022-08-06", tz="UTC") + pd.to_timedelta(rng.integers(0, 300, rows), unit="min")
     table = pd.DataFrame(
