@@ -43,7 +43,7 @@ def zipf_log(
         users: each request is of one of them, drawn evenly.
 
     >>> [request.prompt for request in zipf_log(["a", "b"], 3, 1.0, seed=1)]
-    ['a', 'b', 'a']
+    ['b', 'a', 'b']
     """
     prompts, count = check_list("prompts", prompts), check_integer("count", count, 1)
     check_number("rate_hz", rate_hz, 0, open_low=True)
