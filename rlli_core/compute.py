@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -110,6 +111,16 @@ def fingerprint(*modules: torch.nn.Module) -> int:
         for tensor in (*module.parameters(), *module.buffers()):
             seen.append((id(tensor), tensor._version, tensor.data_ptr() if tensor.device.type != "meta" else 0))
     return hash(tuple(seen))
+
+
+def content_hash(*modules: torch.nn.Module) -> str:
+    """SHA-256 over names, precisions, shapes and values of all weights: the same model in the same precision, wherever loaded."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, tensor in module.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def first_variant(load: Callable[..., Model]) -> Model:

@@ -107,6 +107,18 @@ def kill() -> Callable[[subprocess.Popen], None]:
 
 
 @pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room for 64 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"this user may not mount a small disk: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture
 def chain(tiny_pipeline: Callable[..., StableDiffusionPipeline]) -> SplitDiffusion:
     """A chain over the tiny pipeline, v-prediction, zero terminal SNR, trailing spacing; on the CPU in fp32."""
     return SplitDiffusion(tiny_pipeline(), device="cpu")

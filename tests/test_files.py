@@ -113,18 +113,6 @@ def test_two_processes_that_write_one_file_each_write_a_whole_one(tmp_path):
     assert [one.exitcode for one in both] == [0, 0] and [found.name for found in tmp_path.iterdir()] == ["text"]
 
 
-@pytest.fixture
-def full_disk(tmp_path):
-    """A disk with room for 64 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"this user may not mount a small disk: {mounted.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["umount", place], check=True)
-
-
 def write_large(folder):
     """Write in every way more than there is room for; each is refused, and the last good file stays."""
     ways = {
