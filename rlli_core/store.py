@@ -63,7 +63,7 @@ class LatentStore:
         UnusableFile: the folder cannot be read or written.
     """
 
-    folder: str | Path
+    folder: Path
     model: str
     capacity: int
     eviction: str = "lcbfu"
@@ -74,7 +74,8 @@ class LatentStore:
         if not self.model.isalnum():
             raise InvalidArgument("model", self.model, "letters and digits, see compute.content_hash")
         self.shelf = Shelf(check_integer("capacity", self.capacity, INDEX_HEAD + 1) - INDEX_HEAD, self.eviction)
-        self.folder = Path(check_type("folder", self.folder, (str, Path), "a path")).expanduser() / self.model
+        check_type("folder", self.folder, (str, Path), "a path")
+        self.folder = Path(self.folder).expanduser() / self.model
         self._open, self._changes = ExitStack(), 0
         try:
             self._open.enter_context(alone(self.folder, "a store"))

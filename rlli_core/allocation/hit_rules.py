@@ -86,7 +86,10 @@ def fit_ours(scores: HitScores, alone: StartRule) -> RestartRule:
     """Our rule: the `StartRule` with the highest mean score, then the limit beyond which the device alone does better."""
     options = tuple((start, level) for start, level in scores.options.items() if start[0] < GRID)
     lattice = product(range(400, 1000, 50), range(0, 201, 50), range(0, 161, 40))
-    rules = [RestartRule(StartRule(*map(float, one), near=1e-6), np.inf, options) for one in lattice]
+    rules = [
+        RestartRule(StartRule(float(base), float(steps), float(far), near=1e-6), np.inf, options)
+        for base, steps, far in lattice
+    ]
     best = max(rules, key=lambda rule: float(by_rule(scores, rule, alone)[0].mean()))
     limits = [-1.0, *np.unique(scores.distances)]
     return max((replace(best, limit=float(x)) for x in limits), key=lambda rule: float(by_rule(scores, rule, alone)[0].mean()))

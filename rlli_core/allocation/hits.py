@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,10 +23,10 @@ from ..compute import content_hash
 from ..diffusion.schedule import handoff_timestep
 from ..embedded.scenes import SCENES
 from ..errors import check_integer, check_list
-from ..files import DATA, WORK, of_checkout, read_arrays, read_yaml, whole
+from ..files import WORK, read_arrays, whole
 from ..qoe.persona import Persona, people
 from ..records import Handoff, SplitPlan
-from .prompts import embed
+from .prompts import embed, singles
 
 if TYPE_CHECKING:
     from ..diffusion.split import SplitDiffusion
@@ -40,10 +40,9 @@ Start = tuple[int, int | None]
 
 
 def known_prompts(half: int | None = None) -> list[str]:
-    """Prompts of one object of `data/prompts.yaml`; with a half, 0 or 1, those of its every second group."""
-    groups = read_yaml(of_checkout(DATA / "prompts.yaml"), "groups")["groups"]
-    some = groups if half is None else groups[half::2]
-    return [prompt for group in some for prompt in group if " and " not in prompt and " under " not in prompt]
+    """Prompts of one object of `data/prompts.yaml`; with a half, 0 or 1, those of every second group."""
+    groups = singles()
+    return [prompt for group in (groups if half is None else groups[half::2]) for prompt in group]
 
 
 def passed(chain: SplitDiffusion, prompt: str, depths: Sequence[int], seed: int) -> dict[int, Handoff]:
@@ -192,7 +191,7 @@ def measure(
     asked_people = [Persona.named(name) for name in people()]
 
     def scored(some: list[tuple[Handoff, int, int | None]], prompt: str) -> np.ndarray:
-        images = chain.device_denoises(
+        images: Any = chain.device_denoises(
             [handoff for handoff, _, _ in some], [prompt] * len(some),
             [SplitPlan(handoff.plan.shared_steps, steps) for handoff, steps, _ in some],
             batch_size=batch_size, restarts=[restart for _, _, restart in some],
@@ -221,7 +220,7 @@ def measure(
             lone = list(product(range(len(device_steps)), range(len(levels))))
             alone[i, seed][tuple(zip(*lone))] = scored([(own[t], device_steps[t], levels[r]) for t, r in lone], wanted)
     result = HitScores(
-        tuple(map(tuple, pairs)), np.linalg.norm(keys[:, 1] - keys[:, 0], axis=1), unlikeness, np.array(depths),
+        tuple((one, other) for one, other in pairs), np.linalg.norm(keys[:, 1] - keys[:, 0], axis=1), unlikeness, np.array(depths),
         np.array([*stops.values()]), np.array(device_steps), np.array([-1, *restarts]), np.array([-1, *restarts]), shared, alone,
     )  # fmt: skip
     if path is not None:

@@ -74,7 +74,8 @@ def read_log(folder: str | Path, rate_hz: float, count: int | None = None) -> li
     """
     import pandas as pd
 
-    path = Path(check_type("folder", folder, (str, Path), "the path of a folder")).expanduser() / "metadata.parquet"
+    check_type("folder", folder, (str, Path), "the path of a folder")
+    path = Path(folder).expanduser() / "metadata.parquet"
     check_number("rate_hz", rate_hz, 0, open_low=True)
     if not path.is_file():
         raise ModelNotFound(f"no log at {path}: download metadata.parquet of poloclub/diffusiondb into that folder")
