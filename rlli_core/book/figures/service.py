@@ -78,6 +78,8 @@ def score_by_saved(table: pd.DataFrame, lone: float) -> Axes:
     ax.axhline(lone, color="0.35", linestyle=":", linewidth=1.5, label="device alone, best start")
     ax.set(xlabel="share of the server's steps saved", ylabel="agents' score", xlim=(-0.03, 1))
     handles = dict(zip(*reversed(ax.get_legend_handles_labels())))
+    for head in ("way", "kind"):  # of seaborn's sections
+        handles.pop(head, None)
     ax.legend(handles.values(), handles.keys(), fontsize="small")
     return ax
 
