@@ -209,7 +209,7 @@ def collect(folders: Sequence[Path], training: Training, output: Path) -> None:
     curves = [read_csv(place / "curve.csv", "name", remedy=f"delete {place} and run the command again") for place in folders]
     write_text(output / "allocation_runs.csv", pd.DataFrame(runs).to_csv(index=False))
     write_text(output / "allocation_curves.csv", pd.concat(curves).to_csv(index=False))
-    about = provenance("rlli train --study --profile full")
+    about = provenance(f"rlli train --study --profile full --seeds {1 + max(run['seed'] for run in runs)}")
     found = {
         "rules": scores,
         "validation_optimum": optimum_curve(evaluation.service),

@@ -38,9 +38,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes; resumable")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--go-on", action="store_true", help="without a checkpoint, start from the shipped weights")
-    parser.add_argument(
-        "--quick", action="store_true", help="evaluate on a tenth of the images, for a look; do not commit that"
-    )
+    parser.add_argument("--divide", type=int, default=1, help="evaluate on so many times fewer images, for a first look")
     parser.add_argument(
         "--world", choices=scenes.WORLDS, default=scenes.WORLD, help="what the scenes are like (not for the agent)"
     )
@@ -59,7 +57,7 @@ def main() -> None:
         }
         if stage not in STEPS:
             if workers().is_main_process:
-                REPORTS[stage](options.output, 10 if options.quick else 1)
+                REPORTS[stage](options.output, options.divide)
             continue
         if stage != "agent":
             budget |= {"world": options.world, "images": options.images}
