@@ -210,14 +210,14 @@ def columns(rows: Sequence[dict[str, float]]) -> dict[str, list[float]]:
 
 
 def n_star(steps: Sequence[int], values: Sequence[float], left: float = 0.05) -> int:
-    """The first number of steps from which on at most `left` of the way from one step to the most steps is left.
+    """The first number of steps with which at most `left` of the way from one step to the most steps is left.
 
     >>> n_star([1, 2, 4, 8], [10.0, 3.0, 1.2, 1.0])
     4
     """
-    way = np.abs(np.asarray(values, float) - values[-1])
-    far = np.flatnonzero(way > left * way[0])
-    return steps[int(far[-1]) + 1] if len(far) else steps[0]
+    way = values[-1] - values[0]
+    to_go = (values[-1] - np.asarray(values, float)) * np.sign(way)
+    return steps[int(np.argmax(to_go <= left * abs(way)))]
 
 
 def panel(chain: SplitDiffusion, seeds: int = 6, steps: int = 10) -> dict[str, Images]:
