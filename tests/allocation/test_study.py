@@ -21,6 +21,7 @@ from rlli_core.allocation import (
 from rlli_core.allocation import live as live_module
 from rlli_core.allocation.ddpg import Training
 from rlli_core.allocation.handoffs import StartRule
+from rlli_core.allocation.reward import objective
 from rlli_core.allocation.states import Allocation
 from rlli_core.book import cli
 from rlli_core.errors import InvalidArgument, UnusableFile
@@ -124,11 +125,10 @@ def test_the_environment_has_the_table_by_default():
 def test_the_shipped_policies_do_what_is_recorded(known):
     runs, *_ = results.read()
     states = known.draw(np.random.default_rng(study.TEST_SEED), study.TEST_STATES)[:128]
-    best = known.outcome(states, optimum(known, states)).qoe.sum()
+    best = objective(known.config, known.outcome(states, optimum(known, states))).sum()
     for name in ("g-ddpg", "ddpg"):
-        share = (
-            known.outcome(states, known.within_budget(states, Policy.from_pretrained(name, known).act(states))).qoe.sum() / best
-        )
+        made = known.outcome(states, known.within_budget(states, Policy.from_pretrained(name, known).act(states)))
+        share = objective(known.config, made).sum() / best
         recorded = runs[(runs.name == name) & (runs.seed == 0)].table_share.item()
         assert share == pytest.approx(recorded, abs=0.02)
 
