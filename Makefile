@@ -55,6 +55,10 @@ models: $(READY)
 	$(BIN)/python -m rlli_core.allocation.gather table
 	$(BIN)/python -m rlli_core.allocation.gather handoffs
 	$(BIN)/rlli train --study --profile full
+	$(BIN)/rlli train --algorithm g-ddpg --users 2 --profile full --folder build/two-users
+	cp build/study-full/g-ddpg-0/actor.safetensors data/models/allocator/g-ddpg.safetensors
+	cp build/study-full/ddpg-0/actor.safetensors data/models/allocator/ddpg.safetensors
+	cp build/two-users/actor.safetensors data/models/allocator/g-ddpg-2-users.safetensors
 	$(BIN)/python -m rlli_core.book.browser.atlas
 	$(BIN)/rlli models --write-checksums
 	$(MAKE) notebooks

@@ -146,7 +146,7 @@ class TableQoE:
         longest = np.where(shares, own, 1).max(1) if longest is None else longest
         shared = np.where(shares, allocation.shared_steps[:, None] * own / longest[:, None], 0)
         server, level = states.prompts[:, :1], None
-        if self.receiver == "noise-aware" and self.restarts is not None:
+        if self.receiver == "noise-aware":
             self._check_steps(allocation.shared_steps, longest)
             pair = self.pairs[server, states.prompts]
             level = self.restarts.level(pair, allocation.shared_steps[:, None], longest[:, None], own, bep)
@@ -175,7 +175,7 @@ class TableQoE:
         self._check_steps(shared_steps, device_steps)
         step, on = cell(shared_steps, np.arange(self.fits.shape[1]))
         table, root, along = self.fits, *cell(np.sqrt(bep), ROOTS)
-        if level is not None and self.restarts is not None:
+        if level is not None:
             table, root, along = self.restarts.fits, *cell(level, LEVELS)
         weights = np.zeros(1)
         for row, left in ((step, 1 - on), (step + 1, on)):

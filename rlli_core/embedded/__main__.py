@@ -20,7 +20,7 @@ from diffusers import AutoencoderTiny, StableDiffusionPipeline
 
 from ..compute import keep_memory
 from ..diffusion.split import SplitDiffusion
-from ..errors import told
+from ..errors import check_integer, told
 from ..files import DATA, WORK, check_writable, provenance, read_json, whole, write_json
 from ..qoe.agent import PersonaAgent
 from . import autoencoder, evaluate, generator, judge, looks, persona_agent, prompts, scenes
@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=24_000, help="how many scenes to learn from, again and again")
     parser.add_argument("--output", type=Path, default=DATA, help="where models/ and results/ are written")
     options = parser.parse_args()
+    check_integer("divide", options.divide, 1)
     for place in (options.output, WORK):
         check_writable(place)
     keep_memory()

@@ -31,7 +31,6 @@ from .training import to_tensor
 Images = Sequence[Image.Image]
 OTHER_SEED = HELD_OUT_SEED + 1  # of a second set of renders
 STEPS = (1, 2, 3, 4, 6, 8, 10, 16, 25, 50)
-FEW = 10  # up to so many steps a late start is tried
 STARTS = (700, 800, 870, 930)
 LONGEST = 100
 ALSO = {  # what else somebody may call it who knows no list of names
@@ -194,9 +193,7 @@ def step_curve(chain: SplitDiffusion, judge: Judge, agent: PersonaAgent, world: 
         own = latents(steps)
         error = {"latent_error": float((own - end)[measured_on].square().mean().sqrt())}
         grid.append(rate(own, measured_on) | error)
-        tried: dict[int | None, torch.Tensor] = {None: own}
-        if steps <= FEW:
-            tried |= {start: latents(steps, start) for start in STARTS}
+        tried: dict[int | None, torch.Tensor] = {None: own} | {start: latents(steps, start) for start in STARTS}
         best = min(tried, key=lambda start: rate(tried[start], chosen_on)["frechet"])
         starts.append(best)
         late.append(rate(tried[best], measured_on))
@@ -210,14 +207,14 @@ def columns(rows: Sequence[dict[str, float]]) -> dict[str, list[float]]:
 
 
 def n_star(steps: Sequence[int], values: Sequence[float], left: float = 0.05) -> int:
-    """The first number of steps with which at most `left` of the way from one step to the most steps is left.
+    """The first number of steps from which on at most `left` of the way from one step to the most steps is left.
 
     >>> n_star([1, 2, 4, 8], [10.0, 3.0, 1.2, 1.0])
     4
     """
-    way = values[-1] - values[0]
-    to_go = (values[-1] - np.asarray(values, float)) * np.sign(way)
-    return steps[int(np.argmax(to_go <= left * abs(way)))]
+    way = np.abs(np.asarray(values, float) - values[-1])
+    far = np.flatnonzero(way > left * way[0])
+    return steps[int(far[-1]) + 1] if len(far) else steps[0]
 
 
 def panel(chain: SplitDiffusion, seeds: int = 6, steps: int = 10) -> dict[str, Images]:

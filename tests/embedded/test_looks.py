@@ -46,7 +46,7 @@ def test_a_two_sample_test_is_at_chance_between_equals_and_tells_blur():
     assert looks.two_sample(images[:160], blurred, epochs=12, batch=32)["two_sample"] > 0.9
 
 
-def test_n_star_is_where_it_comes_near_the_plateau():
-    assert looks.n_star([1, 2, 3, 4], [20.0, 5.0, 1.5, 1.0]) == 3
+def test_n_star_is_where_it_stays_near_the_plateau():
+    assert looks.n_star([1, 2, 3, 4], [20.0, 1.0, 9.0, 1.0]) == 4
     assert looks.n_star([1, 2, 3, 4], [0.1, 0.79, 0.8, 0.8]) == 2
     assert looks.n_star([1, 2], [3.0, 3.0]) == 1
