@@ -35,3 +35,8 @@ from .qoe import scores_by_trait as scores_by_trait
 from .qoe import slider_effects as slider_effects
 from .qoe import traits_by_fraction as traits_by_fraction
 from .qoe import traits_by_steps as traits_by_steps
+from .sharing import frontier as frontier
+from .sharing import gain_lines as gain_lines
+from .sharing import gain_maps as gain_maps
+from .sharing import point_on_map as point_on_map
+from .sharing import steps_needed as steps_needed

@@ -5,3 +5,4 @@ from .pages import deployment_panel as deployment_panel
 from .pages import link_panel as link_panel
 from .pages import persona_panel as persona_panel
 from .pages import receiver_panel as receiver_panel
+from .pages import sharing_panel as sharing_panel
