@@ -54,6 +54,7 @@ models: $(READY)
 	$(BIN)/python -m rlli_core.embedded all
 	$(BIN)/python -m rlli_core.allocation.gather table
 	$(BIN)/python -m rlli_core.allocation.gather handoffs
+	$(BIN)/python -m rlli_core.allocation.pays
 	$(BIN)/rlli train --study --profile full
 	$(BIN)/python -m rlli_core.book.browser.atlas
 	$(BIN)/rlli models --write-checksums

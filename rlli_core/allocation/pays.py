@@ -45,7 +45,7 @@ STRATEGIES = {
 }
 """Ways to serve, with what sets them apart in `ServiceConfig`. The first two share nothing, the others are `optimum`; the last
 two may have t0 = 0, and anybody may stay out and then is alone at its best start."""
-ALONE, PAPER, OURS = "alone, best start", "optimum, paper's hand-off", "optimum, noise-aware"
+GRID, ALONE, EVERYBODY, PAPER, OURS = STRATEGIES
 MEASURES = ("qoe", "device_j", "server_j", "radio_j", "latency_s", "shared_steps", "shares")
 
 
