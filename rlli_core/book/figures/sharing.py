@@ -124,9 +124,10 @@ def steps_needed(quality: Mapping[str, pd.Series], needed: Mapping[str, float], 
         axes[0].plot(series.index, series, "s--" if published else "o-", color=styles[model], label=model)
         axes[0].plot([needed[model]] * 2, [0, 0.95], ":", color=styles[model], linewidth=1.2)
     axes[0].axhline(0.95, color="0.7", linewidth=1)
-    axes[0].set(
-        xlabel="denoising steps of a device alone", ylabel="share of the quality with many", ylim=(0.3, 1.03), xlim=(0, None)
-    )
+    shown = (1, 2, 4, 8, 16, 64, 250)
+    axes[0].set(xlabel="denoising steps of a device alone", ylabel="share of the quality with many", ylim=(0.3, 1.03))
+    axes[0].set(xscale="log", xticks=shown, xticklabels=map(str, shown))
+    axes[0].minorticks_off()
     axes[0].legend(loc="lower right")
     axes[1].axhline(0, color="0.5", linewidth=1)
     for model, part in gains.groupby("model", sort=False):
