@@ -66,18 +66,10 @@ def gain_lines(panels: Mapping[str, tuple[pd.DataFrame, str]]) -> np.ndarray:
         if data[column].dtype != object:
             data = data.assign(**{column: data[column].map("{:g}".format)})  # places of equal width
         ax.axhline(0, color="0.5", linewidth=1)
-        sns.lineplot(
-            data,
-            x=column,
-            y="gain",
-            hue="own steps",
-            style="strategy",
-            ax=ax,
-            errorbar=("ci", 95),
-            seed=0,
-            markers=True,
-            sort=False,
-        )
+        own, ways = (data[name].unique() for name in ("own steps", "strategy"))
+        look = {"hue": "own steps", "hue_order": sorted(own, key=float), "style": "strategy", "style_order": sorted(ways)}
+        spread = {"errorbar": ("ci", 95), "err_style": "bars", "seed": 0}
+        sns.lineplot(data, x=column, y="gain", **look, **spread, markers=True, sort=False, ax=ax)
         ax.set(xlabel=label, ylabel="QoE gained by sharing")
         handles = ax.get_legend_handles_labels()
         ax.get_legend().remove()
@@ -149,7 +141,7 @@ def point_on_map(table: pd.DataFrame, point: tuple[float, float], strategy: str)
                   hue="strategy", palette=[*COLOURS.values()], hue_order=[*COLOURS], legend=False)  # fmt: skip
     axes[1].set(xlim=(0.2, 0.85), xlabel="mean QoE", ylabel="")
     left = np.zeros(len(means))
-    for column, colour, said in (("device_j", "C0", "device"), ("server_j", "C1", "server")):
+    for column, colour, said in (("device_j", "0.35", "device"), ("server_j", "0.7", "server")):
         axes[2].barh(means.index, means[column], left=left, color=colour, label=said)
         left += means[column].to_numpy()
     axes[2].set(xlabel="energy (J a user)", xlim=(0, 62), yticks=[])
