@@ -63,7 +63,7 @@ def gain_lines(panels: Mapping[str, tuple[pd.DataFrame, str]]) -> np.ndarray:
     axes = canvas(len(panels), 2.75, 3.3, sharey=True)
     for ax, (label, (table, column)) in zip(axes, panels.items()):
         data = table.assign(**{"own steps": table.device_budget.map("{:g}".format)})
-        if data[column].dtype != object:
+        if pd.api.types.is_numeric_dtype(data[column]):
             data = data.assign(**{column: data[column].map("{:g}".format)})  # places of equal width
         ax.axhline(0, color="0.5", linewidth=1)
         own, ways = (data[name].unique() for name in ("own steps", "strategy"))

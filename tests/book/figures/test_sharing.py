@@ -41,6 +41,8 @@ def test_a_map_has_the_gain_in_hundredths_in_its_place_and_the_ring_around_the_p
 def test_lines_have_a_place_for_every_value_in_the_order_given(table):
     rows = table[table.strategy.isin([pays.OURS, pays.PAPER])]
     axes = figures.gain_lines({"the server's budget": (rows, "server_budget"), "own steps": (rows, "device_budget")})
+    words = rows.assign(prompts=rows.server_budget.map({5: "same", 20: "nearer"}))
+    assert [t.get_text() for t in figures.gain_lines({"": (words, "prompts")})[0].get_xticklabels()] == ["same", "nearer"]
     assert [label.get_text() for label in axes[0].get_xticklabels()] == ["5", "20"] and axes[1].get_xlabel() == "own steps"
     assert max(np.max(line.get_ydata()) for line in axes[0].lines if len(line.get_ydata())) == pytest.approx(0.1)
 
