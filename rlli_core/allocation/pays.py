@@ -15,6 +15,7 @@ from dataclasses import astuple, dataclass, fields, replace
 from functools import cache
 from itertools import cycle, islice, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ RESULTS = DATA / "results" / "sharing.npz"
 WISHES = ("similar", "same")
 PEOPLE = 2  # groups of people, with channels of their own, for each group of prompts
 POWERS = 50  # of the exact search: watts in steps of a fiftieth of what the server's budget pays for
-STRATEGIES = {
+STRATEGIES: dict[str, dict[str, Any]] = {
     "alone, own grid": {},
     "alone, best start": {"alone": "best"},
     "all share, paper's hand-off": {"actions": "paper"},
@@ -171,8 +172,8 @@ def energy_at(table: pd.DataFrame, energy: str, qoe: float | np.ndarray) -> np.n
         energy: the column.
         qoe: any shape.
     """
-    points = table.groupby("setting")[[energy, "qoe"]].mean()
-    return _energy_at(*points.to_numpy().T, qoe)
+    energies, reached = table.groupby("setting")[[energy, "qoe"]].mean().to_numpy().T
+    return _energy_at(energies, reached, qoe)
 
 
 def _energy_at(energies: np.ndarray, reached: np.ndarray, qoe: float | np.ndarray) -> np.ndarray:
@@ -225,13 +226,13 @@ def _row(setting: Setting) -> list[float]:
     return [float(WISHES.index(value) if isinstance(value, str) else value) for value in astuple(setting)]
 
 
-def _config(setting: Setting, how: dict[str, str]) -> ServiceConfig:
+def _config(setting: Setting, how: dict[str, Any]) -> ServiceConfig:
     link = Link()
     link = replace(link, fading=FisherSnedecorF(setting.severity, link.fading.shadowing))
     return ServiceConfig(
         users=setting.users, device_budget=float(setting.device_budget), server_budget=float(setting.server_budget),
         server_step_energy=setting.server_step_energy, mean_gain_db=setting.gain_db, threshold=0.0, link=link,
-        **{"actions": "choice"} | how,
+        **({"actions": "choice"} | how),
     )  # fmt: skip
 
 
