@@ -29,7 +29,7 @@ from .energy import cost
 from .oracle import no_sharing, optimum
 from .reward import sharing
 from .service import Service
-from .setting import ServiceConfig
+from .setting import LEAST, ServiceConfig
 from .states import Allocation, States
 from .table import SEEDS, TableQoE
 
@@ -40,13 +40,16 @@ POWERS = 50  # of the exact search: watts in steps of a fiftieth of what the ser
 STRATEGIES: dict[str, dict[str, Any]] = {
     "alone, own grid": {},
     "alone, best start": {"alone": "best"},
+    "alone, best start and steps": {"alone": "best"},
     "all share, paper's hand-off": {"actions": "paper"},
     "optimum, paper's hand-off": {"alone": "best"},
     "optimum, noise-aware": {"alone": "best", "receiver": "noise-aware"},
 }
-"""Ways to serve, with what sets them apart in `ServiceConfig`. The first two share nothing, the others are `optimum`; the last
-two may have t0 = 0, and anybody may stay out and then is alone at its best start."""
-GRID, ALONE, EVERYBODY, PAPER, OURS = STRATEGIES
+"""Ways to serve, with what sets them apart in `ServiceConfig`. The first three share nothing. Of these the first two take all steps
+that a device can pay for; the third, against which gains are told, as many of them as are best for the user, chosen as carefully as
+all else is in the others: more steps are not always better, and to leave some out is no merit of sharing. The others are `optimum`;
+in the last two t0 may be 0, and anybody may stay out and then is alone at its best start, with the steps that are best."""
+GRID, START, ALONE, EVERYBODY, PAPER, OURS = STRATEGIES
 MEASURES = ("qoe", "device_j", "server_j", "radio_j", "latency_s", "shared_steps", "shares")
 
 
@@ -112,8 +115,13 @@ def measure(setting: Setting) -> np.ndarray:
             config = _config(setting, how)
             service, judged = Service(config, chosen_on), Service(config, scored_on)
             states = _states(service, setting)
-            if name.startswith("alone"):
+            if name in (GRID, START):
                 allocation = no_sharing(service, states)
+            elif name == ALONE:
+                nothing = replace(config, server_budget=LEAST)
+                allocation = optimum(
+                    Service(nothing, chosen_on), replace(states, server_budget=np.full(len(states.prompts), LEAST))
+                )
             else:
                 allocation = optimum(service, states, config.max_power_w / POWERS)
             made[number] += _by_group(judged, states, allocation) / SEEDS
@@ -125,7 +133,7 @@ def read(path: Path = RESULTS) -> pd.DataFrame:
 
     Returns:
         Columns: those of `Setting`, strategy, group, unseen (no rule was fitted on it), distance (of the prompts of the other
-        users to the server's, the mean), `MEASURES`, total_j, and gain: QoE less that of the device alone at its best start.
+        users to the server's, the mean), `MEASURES`, total_j, and gain: QoE less that of the device alone at its best.
 
     Raises:
         ModelNotFound: none there.
@@ -184,7 +192,7 @@ def _energy_at(energies: np.ndarray, reached: np.ndarray, qoe: float | np.ndarra
 
 
 def saved(table: pd.DataFrame, strategy: str, energy: str, own_steps: float, draws: int = 1000) -> tuple[float, float, float]:
-    """Share of a user's energy that a strategy saves at the QoE of the device alone at its best start with so many own steps.
+    """Share of a user's energy that a strategy saves at the QoE of the device alone at its best with a budget of so many own steps.
 
     Args:
         table: settings among which each strategy has its frontier.

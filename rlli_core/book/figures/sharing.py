@@ -14,9 +14,14 @@ from matplotlib.colors import TwoSlopeNorm
 from .look import BAND, canvas
 
 SIDES = {"total_j": "in all", "device_j": "the device", "server_j": "the server"}
-COLOURS = dict(zip(("alone, own grid", "alone, best start", "all share, paper's hand-off"), ("0.65", "0.25", "C3"))) | dict(
-    zip(("optimum, paper's hand-off", "optimum, noise-aware"), ("C1", "C0"))
-)
+COLOURS = {
+    "alone, own grid": "0.75",
+    "alone, best start": "0.5",
+    "alone, best start and steps": "0.15",
+    "all share, paper's hand-off": "C3",
+    "optimum, paper's hand-off": "C1",
+    "optimum, noise-aware": "C0",
+}
 """Of the strategies of `pays.STRATEGIES`."""
 
 

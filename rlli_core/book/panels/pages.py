@@ -297,7 +297,7 @@ def sharing_panel(table: pd.DataFrame, strategy: str) -> Panel:
         gain = here[here.strategy == strategy].gain
         axes = point_on_map(table, (device_budget, server_budget), strategy)
         alt = f"Map of the gain with a ring at {device_budget:g} and {server_budget:g}; QoE and energy of each strategy there."
-        line = f"sharing, {strategy}: QoE {gain.mean():+.3f} ± {2 * gain.sem():.3f} against everybody alone at the best start"
+        line = f"sharing, {strategy}: QoE {gain.mean():+.3f} ± {2 * gain.sem():.3f} against everybody alone at the best"
         return line, [Part(drawn(axes[0], layout), alt=alt)]
 
     return Panel(controls, update)
