@@ -54,6 +54,7 @@ models: $(READY)
 	$(BIN)/python -m rlli_core.embedded all
 	$(BIN)/python -m rlli_core.allocation.gather table
 	$(BIN)/python -m rlli_core.allocation.gather handoffs
+	$(BIN)/python -m rlli_core.allocation.pays
 	$(BIN)/rlli train --study --profile full
 	$(BIN)/rlli train --algorithm g-ddpg --users 2 --profile full --folder build/two-users
 	cp build/study-full/g-ddpg-0/actor.safetensors data/models/allocator/g-ddpg.safetensors

@@ -19,7 +19,7 @@ from PIL import Image
 
 from .errors import InvalidArgument, check_able, check_choice, check_integer, check_list, check_number, check_seed, check_type
 from .records import RECEIVERS, Handoff, SplitPlan
-from .round import STEP_ENERGY_MWH
+from .round import JOULES_PER_MWH, Scale
 
 if TYPE_CHECKING:
     from .channel import Link
@@ -27,21 +27,12 @@ if TYPE_CHECKING:
     from .qoe.agent import PersonaAgent, Score
     from .qoe.persona import Persona
 
-STEP_S = 0.6
-"""Seconds a denoising step on a phone: 20 steps of Stable Diffusion 1.4 at 512 x 512 take just under 12 s on a Samsung S23 Ultra
-(Chen et al., "Speed Is All You Need", 2023, arXiv 2304.11267). At 1 to 2 mWh a step that is 6 to 12 W."""
-
-SERVER_STEP_S = 0.032
-"""The same on a server: 31 steps a second of Stable Diffusion 1.5 at 512 x 512 by diffusers in fp16 on an NVIDIA A100
-(github.com/fal-ai/stable-diffusion-benchmarks, read in 2026)."""
-
-SERVER_STEP_ENERGY_MWH = STEP_ENERGY_MWH[0] / 2
-"""Energy of a server's step in mWh: half of a phone's, the ratio delta_0 : delta_k of the paper's Fig. 11."""
+SCALE = Scale()
 
 
 @dataclass(frozen=True)
 class Device:
-    """Who denoises: a phone by default.
+    """Who denoises: a phone by default, whose steps take what `round.Scale` says.
 
     Args:
         prompt: towards which it denoises, the steps that it shares as well as its own.
@@ -63,8 +54,8 @@ class Device:
     link: Link | None = None
     power_w: float | None = None
     persona: Persona | None = None
-    step_energy_mwh: float = STEP_ENERGY_MWH[0]
-    step_s: float = STEP_S
+    step_energy_mwh: float = SCALE.device_step_j / JOULES_PER_MWH
+    step_s: float = SCALE.device_step_s
     ready_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -82,7 +73,7 @@ class Device:
     @classmethod
     def server(cls, prompt: str) -> Device:
         """Return an edge server, which wants no picture."""
-        return cls(prompt, None, step_energy_mwh=SERVER_STEP_ENERGY_MWH, step_s=SERVER_STEP_S)
+        return cls(prompt, None, step_energy_mwh=SCALE.server_step_j / JOULES_PER_MWH, step_s=SCALE.server_step_s)
 
 
 @dataclass(frozen=True)

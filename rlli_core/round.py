@@ -8,12 +8,12 @@ the explorer and the atlas behind its page, and the live QoE that allocators lea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from .errors import InvalidArgument, check_able, check_choice, check_integer, check_list, check_seed, check_type
+from .errors import InvalidArgument, check_able, check_choice, check_integer, check_list, check_number, check_seed, check_type
 from .records import RECEIVERS, Handoff, SplitPlan
 
 if TYPE_CHECKING:
@@ -24,6 +24,39 @@ if TYPE_CHECKING:
 
 STEP_ENERGY_MWH = (1.0, 2.0)
 """Energy of one denoising step on a phone, low and high, in mWh: the range the paper assumes in Sec. V-B1."""
+
+JOULES_PER_MWH = 3.6
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Joules and seconds of Stable Diffusion 1.x at 512 x 512, guidance included: the one scale of this package.
+
+    The paper has units of its own, in which a server's step costs half of a phone's (Fig. 11). Here it costs
+    2.7 times as much: a card that draws 300 W is 18 times as fast as the phone, but not more sparing.
+
+    Args:
+        device_step_j: 1 mWh, the low end of what the paper takes for a phone (Sec. V-B1); 6 W over the next.
+        device_step_s: 20 steps in 11.5 s on a Samsung S23 Ultra (Chen et al., "Speed Is All You Need", arXiv 2304.11267).
+        server_step_j: 300 W, the most that an NVIDIA A100 PCIe draws, over the next; an upper end.
+        server_step_s: 31 steps a second on an A100, one picture at a time, by diffusers in fp16
+            (github.com/fal-ai/stable-diffusion-benchmarks, read in 2026).
+        latent_values: of a latent sent, 4 x 64 x 64, with `Link.bits` a value at `Link.bit_rate_bps`; what a protection adds is
+            not counted.
+
+    Raises:
+        InvalidArgument: a number below 0 or above 1e12.
+    """
+
+    device_step_j: float = STEP_ENERGY_MWH[0] * JOULES_PER_MWH
+    device_step_s: float = 0.575
+    server_step_j: float = 9.7
+    server_step_s: float = 0.0323
+    latent_values: float = 4 * 64 * 64
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            check_number(field.name, getattr(self, field.name), 0.0, 1e12)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,10 @@ import torch
 
 from rlli_core import Link, SplitDiffusion, SplitPlan
 from rlli_core.channel import PAPER_LINKS
-from rlli_core.deployments import SERVER_STEP_ENERGY_MWH, SERVER_STEP_S, STEP_S, Device, Topology, deploy, starters
+from rlli_core.deployments import Device, Topology, deploy, starters
 from rlli_core.errors import InvalidArgument
 from rlli_core.qoe import Persona, PersonaAgent
-from rlli_core.round import serve
+from rlli_core.round import Scale, serve
 
 from .diffusion.test_split import SCHEDULES
 from .qoe import models
@@ -175,16 +175,19 @@ def test_a_relay_takes_no_more_steps_than_are_left(chain, steps):
 # Costs.
 
 
+SERVER_STEP_MWH, SERVER_STEP_S, STEP_S = Scale().server_step_j / 3.6, Scale().server_step_s, Scale().device_step_s
+
+
 def test_energy_by_hand(chain):
     phone = {"step_energy_mwh": 1.5, "link": FIRST, "power_w": 36.0}
     devices = [Device.server("a"), Device("b", 3, **phone), Device("c", 1, **phone)]
     made = deploy(chain, devices, Topology.line([4, 2, 0]), seed=5)
     airtime = 4 * 8 * 8 * 8 / FIRST.bit_rate_bps  # 4 x 8 x 8 values of 8 bits
     packet = 36.0 * airtime / 3.6  # W s in mWh
-    spent = [(4 * SERVER_STEP_ENERGY_MWH, packet), (5 * 1.5, packet), (1.5, 0)]
+    spent = [(4 * SERVER_STEP_MWH, packet), (5 * 1.5, packet), (1.5, 0)]
     for share, (steps, air) in zip(made.shares, spent):
         assert (share.step_energy_mwh, share.transmit_energy_mwh) == (steps, pytest.approx(air))
-    assert made.energy_mwh == pytest.approx(4 * SERVER_STEP_ENERGY_MWH + 9 + 2 * packet)
+    assert made.energy_mwh == pytest.approx(4 * SERVER_STEP_MWH + 9 + 2 * packet)
     assert made.worth(0.1) == pytest.approx(-0.1 * made.energy_mwh) and made.qoe == 0
 
 

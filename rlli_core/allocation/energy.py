@@ -1,49 +1,23 @@
 """What an allocation costs: in the paper's unit, in which its budgets are, and beside it in joules and seconds.
 
-The two are never added up. The paper gives its energies no unit: delta_0, delta_k and beta say what is dear beside what. In
+The two are never added up: joules follow `round.Scale`, where a step whose delta is not the paper's own costs as many times the
+joules, and takes the same seconds. The paper gives its energies no unit: delta_0, delta_k and beta say what is dear beside what. In
 joules a watt of transmit power costs its airtime and no more, so there the radio is next to nothing beside the steps.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import check_number, check_type
+from ..errors import check_type
+from ..round import Scale
 from .reward import server_energy, sharing
 from .service import Service
 from .states import Allocation, States
 
-
-@dataclass(frozen=True)
-class Scale:
-    """Joules and seconds of a service that runs Stable Diffusion 1.x at 512 x 512, guidance included.
-
-    A step whose delta is not 1 (server: 0.5), the paper's own, costs as many times the joules; the seconds stay.
-
-    Args:
-        device_step_j: 3.6 J are 1 mWh, the low end of what the paper takes for a phone (Sec. V-B1), and 6 W over the next.
-        device_step_s: 11.5 s for 20 steps on a Samsung S23 Ultra (Chen et al., arXiv 2304.11267).
-        server_step_j: 300 W, the most that such a card draws, over the next; an upper end.
-        server_step_s: about 3.75 s for 50 steps on an A100 PCIe, one image at a time (Lambda, "All You Need Is One GPU:
-            Inference Benchmark for Stable Diffusion", 2022).
-        latent_values: of a latent sent, 4 x 64 x 64, with `Link.bits` a value at `Link.bit_rate_bps`; what a protection adds is
-            not counted.
-    """
-
-    device_step_j: float = 3.6
-    device_step_s: float = 0.575
-    server_step_j: float = 22.5
-    server_step_s: float = 0.075
-    latent_values: float = 4 * 64 * 64
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            check_number(field.name, getattr(self, field.name), 0.0, 1e12)
-
-
-DEVICE_DELTA, SERVER_DELTA = 1.0, 0.5  # the paper's delta_k and delta_0, whose steps cost what `Scale` says
+DEVICE_DELTA, SERVER_DELTA = 1.0, 0.5  # the paper's delta_k and delta_0, whose steps cost what `round.Scale` says
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from rlli_core import Link, Persona, PersonaAgent, SplitDiffusion
 from rlli_core.allocation import Service, ServiceConfig, gather, prompts, table
 from rlli_core.allocation.states import Allocation
 from rlli_core.allocation.table import TableQoE
@@ -149,3 +150,29 @@ def test_units_become_a_table_also_where_fewer_seeds_are_there(monkeypatch, tmp_
     with np.load(tmp_path / "table.npz") as file:
         assert file["stops"].shape == (11, 9) and file["stops"][5, 5] == 499 and file["alphas"].shape == (1000,)
         assert file["restart"].shape == (5, 2, 7, 6, 4, 12) and file["ranges"].shape == (5, 2, 7, 6, 2)
+
+
+@pytest.mark.slow
+def test_between_its_lattice_points_the_shipped_table_is_near_real_runs():
+    """The same image seeds, so that what differs is interpolation and which bits flip; at a lattice point next to nothing does."""
+    chain, agent = (one.from_pretrained("embedded", dtype="bf16") for one in (SplitDiffusion, PersonaAgent))
+    source, everyone = TableQoE.load(), table.asked_traits()
+    asked = [Persona.of(traits) for traits in everyone]
+
+    def errors(shared, device, beps):
+        """Table less real mean over people, of each of some pairs of prompts and plans."""
+        found = []
+        for group in (prompts.groups()[0], prompts.groups()[12]):
+            runs = chain.sweep(group[0], group[::2], shared, device, beps, range(3), Link(), batch_size=32, progress=False)
+            for start in range(0, len(runs.records), 3):
+                some = runs.records[start : start + 3]
+                scores = agent.scores([r.image for r in some for _ in asked], asked * 3, some[0].device_prompt)
+                pair = [source.prompts.index(prompt) for prompt in (group[0], some[0].device_prompt)]
+                plan = some[0].shared_steps, some[0].device_steps, some[0].bep
+                told = source.lookup(*pair, everyone, *map(np.array, plan))
+                found.append(np.mean(told) - np.mean([score.value for score in scores]))
+        return np.array(found)
+
+    assert np.abs(errors([5], [6], [0.06])).max() < 0.01
+    between = errors([4, 8], [5, 7], [0.04, 0.1])
+    assert abs(between.mean()) < 0.03 and np.abs(between).mean() < 0.05

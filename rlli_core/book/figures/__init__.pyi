@@ -42,3 +42,8 @@ from .service import measures_by_load as measures_by_load
 from .service import prompt_tree as prompt_tree
 from .service import score_by_distance as score_by_distance
 from .service import score_by_saved as score_by_saved
+from .sharing import frontier as frontier
+from .sharing import gain_lines as gain_lines
+from .sharing import gain_maps as gain_maps
+from .sharing import point_on_map as point_on_map
+from .sharing import steps_needed as steps_needed

@@ -22,6 +22,7 @@ from ...records import RECEIVERS, SplitPlan
 from .. import airtime
 from ..figures.channel import bep_by_power
 from ..figures.deployments import topology_drawing
+from ..figures.sharing import point_on_map
 from .panel import Panel, Part, Shown, choice, drawn, slider, span
 
 if TYPE_CHECKING:
@@ -273,6 +274,31 @@ def deployment_panel(
             parts.append(Part(share.image, text, f"{name} gets: {device.prompt}, score {score:.2f}", 130))
         ways = (f"{made.latency_s(together):.1f} s {word}" for together, word in ((True, "together"), (False, "from a store")))
         return f"sum of the scores {made.qoe:.2f}, energy {made.energy_mwh:.1f} mWh, mean latency {', '.join(ways)}", parts
+
+    return Panel(controls, update)
+
+
+def sharing_panel(table: pd.DataFrame, strategy: str) -> Panel:
+    """Sliders for both budgets over the map of what sharing brings, and there each strategy's QoE and energy.
+
+    Args:
+        table: as `pays.read`, in which nothing but the budgets is varied.
+        strategy: that of the map.
+    """
+    devices, servers = (sorted(table[name].unique()) for name in ("device_budget", "server_budget"))
+    controls = {
+        "device_budget": slider("device budget (own steps)", devices, devices[-1], devices),
+        "server_budget": slider("server budget", servers, servers[-1], servers),
+    }
+    layout: list = []
+
+    def update(device_budget: float, server_budget: float) -> Shown:
+        here = table[(table.device_budget == device_budget) & (table.server_budget == server_budget)]
+        gain = here[here.strategy == strategy].gain
+        axes = point_on_map(table, (device_budget, server_budget), strategy)
+        alt = f"Map of the gain with a ring at {device_budget:g} and {server_budget:g}; QoE and energy of each strategy there."
+        line = f"sharing, {strategy}: QoE {gain.mean():+.3f} ± {2 * gain.sem():.3f} against everybody alone at the best"
+        return line, [Part(drawn(axes[0], layout), alt=alt)]
 
     return Panel(controls, update)
 
