@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ..channel import Link
+from ..compute import cheap
 from ..diffusion.schedule import handoff_timestep
 from ..diffusion.split import SplitDiffusion
 from ..errors import UnusableFile, check_integer, first_line, told
@@ -68,8 +69,13 @@ def gather(what: str, unit: tuple[int, ...], path: Path) -> None:
 @cache
 def _models() -> tuple[SplitDiffusion, PersonaAgent]:
     """Loaded once a process."""
-    chain = SplitDiffusion.from_pretrained("embedded", dtype="bf16")
-    return chain, PersonaAgent.from_pretrained("embedded", dtype="bf16", batch_size=64)
+    chain = SplitDiffusion.from_pretrained("embedded", dtype=cheap())
+    return chain, PersonaAgent.from_pretrained("embedded", dtype=cheap(), batch_size=2 * _batch())
+
+
+def _batch() -> int:
+    """Latents that go through the denoiser at a time; a GPU has room for more."""
+    return 32 if cheap() == "bf16" else 256
 
 
 def _wanted(case: int, seed: int) -> bool:
@@ -91,7 +97,9 @@ def _table_of(chain: SplitDiffusion, score: Score, unit: tuple[int, ...]) -> np.
     """Scores of a whole group, whose devices share the server's chain and go through the denoiser together."""
     seed, prompts = unit[0], groups()[unit[1]]
     plans, link = [SplitPlan(*steps) for steps in product(SHARED_STEPS, DEVICE_STEPS)], Link()
-    swept = chain.sweep(prompts[0], prompts, SHARED_STEPS, DEVICE_STEPS, BEPS, [seed], link, batch_size=32, progress=False)
+    swept = chain.sweep(
+        prompts[0], prompts, SHARED_STEPS, DEVICE_STEPS, BEPS, [seed], link, batch_size=_batch(), progress=False
+    )
     sent = [link.transmit(chain.server_denoise(prompts[0], plan, seed), bep=0.0, seed=seed) for plan in plans]
     ranges = np.array([(one.link.low, one.link.high) for one in sent if one.link is not None])
     again = [(one, level) for one, level in product(sent, RESTARTS)]
@@ -105,7 +113,7 @@ def _table_of(chain: SplitDiffusion, score: Score, unit: tuple[int, ...]) -> np.
             record.image for record in swept.records[device * len(plans) * len(BEPS) :][: len(plans) * len(BEPS)]
         ]
         images += chain.device_denoises(
-            [one for one, _ in starts], [prompt] * len(starts), batch_size=32, restarts=[level for _, level in starts]
+            [one for one, _ in starts], [prompt] * len(starts), batch_size=_batch(), restarts=[level for _, level in starts]
         )
         found = score(images, prompt)
         swept_part, restarted, alone = np.split(found, [len(plans) * len(BEPS), len(found) - len(noise) * len(STARTS)])
@@ -125,7 +133,7 @@ def _handoffs_of(chain: SplitDiffusion, score: Score, unit: tuple[int, ...]) -> 
         for receiver in set(receivers):
             members = [i for i, one in enumerate(receivers) if one == receiver]
             made = chain.device_denoises(
-                [some[i] for i in members], [prompt] * len(members), batch_size=32, receiver=receiver,
+                [some[i] for i in members], [prompt] * len(members), batch_size=_batch(), receiver=receiver,
                 restarts=[restarts[i] for i in members],
             )  # fmt: skip
             images |= zip(members, made)
@@ -202,7 +210,7 @@ def assemble_table(folder: Path, path: Path = TABLE, seeds: int = SEEDS) -> None
     scores = sum(int(np.isfinite(array).sum()) for name, array in arrays.items() if name != "ranges")
     write_json(
         path.with_suffix(".json"),
-        about | {"seeds": list(range(seeds)), "personas": PERSONAS, "dtype": "bf16", "image_scores": scores},
+        about | {"seeds": list(range(seeds)), "personas": PERSONAS, "dtype": cheap(), "image_scores": scores},
     )
 
 
@@ -247,7 +255,7 @@ def assemble_handoffs(folder: Path, path: Path = handoffs.SCORES) -> None:
     )
     about = provenance("python -m rlli_core.allocation.gather handoffs")
     scores = sum(int(np.isfinite(array).sum()) for name, array in arrays.items() if name != "effective")
-    write_json(path.with_suffix(".json"), about | {"dtype": "bf16", "seeds": list(range(seeds)), "image_scores": scores})
+    write_json(path.with_suffix(".json"), about | {"dtype": cheap(), "seeds": list(range(seeds)), "image_scores": scores})
 
 
 def _read(path: Path) -> np.ndarray:

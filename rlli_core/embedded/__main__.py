@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 
-from ..compute import keep_memory
+from ..compute import cheap, keep_memory
 from ..diffusion.split import SplitDiffusion
 from ..errors import check_integer, told
 from ..files import DATA, WORK, check_writable, provenance, read_json, whole, write_json
@@ -36,6 +36,11 @@ def main() -> None:
     parser.add_argument("stage", choices=[*ORDER, "names", "all"])
     parser.add_argument("--steps", type=int, help=f"length of the training schedule (default {STEPS})")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes; resumable")
+    parser.add_argument(
+        "--within", type=float, default=float("inf"), help="end the schedule in so many minutes, however many steps that is"
+    )
+    parser.add_argument("--batch", type=int, help="samples a step (by default what the shipped model had)")
+    parser.add_argument("--rate", type=float, help="the highest learning rate (by default what the shipped model had)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--go-on", action="store_true", help="without a checkpoint, start from the shipped weights")
     parser.add_argument("--divide", type=int, default=1, help="evaluate on so many times fewer images, for a first look")
@@ -55,7 +60,9 @@ def main() -> None:
             "steps": options.steps or STEPS.get(stage, 0),
             "seed": options.seed,
             "stop_at": time.time() + 60 * options.minutes,
+            "ends_at": time.time() + 60 * options.within,
         }
+        budget |= {name: given for name, given in (("batch", options.batch), ("lr", options.rate)) if given}
         if stage not in STEPS:
             if workers().is_main_process:
                 REPORTS[stage](options.output, options.divide)
@@ -97,7 +104,7 @@ def recorded(folder: Path, stage: str, steps: int, continued: bool, budget: dict
     records = read_json(path) if path.exists() else {}
     names = persona_agent.checkpoints(persona_agent.CHOSEN, continued) if stage == "agent" else (stage,)
     about = provenance(" ".join(sys.orig_argv[1:])) | {"steps": steps, "core_minutes": sum(map(core_minutes, names))}
-    about |= {name: budget[name] for name in ("seed", "world", "images") if name in budget}
+    about |= {name: budget[name] for name in ("seed", "world", "images", "batch") if name in budget}
     if stage == "agent":
         about["ratings"] = steps * persona_agent.ratings_a_step(continued)
     return records | {stage: about | ({"from": records.get(stage)} if continued else {})}
@@ -132,7 +139,7 @@ def report(output: Path, divide: int) -> None:
 def report_agent(output: Path, divide: int) -> None:
     """Measure the persona agent and write `results/persona_agent.json`; numbers of the candidates in it stay."""
     agent = PersonaAgent.from_pretrained(output / "models" / "persona-agent")
-    chain = SplitDiffusion.from_pretrained(output / "models" / "embedded-sd")
+    chain = chain_of(output)
     the_judge = judge.Judge.from_pretrained(output / "models" / "judge")
     path = output / "results" / "persona_agent.json"
     numbers = {
@@ -150,9 +157,9 @@ def report_looks(output: Path, divide: int) -> None:
 
     Pages for somebody to name are drawn beside it in `WORK`; `name` reads the answers.
     """
-    chain = SplitDiffusion.from_pretrained(output / "models" / "embedded-sd", dtype="bf16")
+    chain = chain_of(output, cheap())
     the_judge = judge.Judge.from_pretrained(output / "models" / "judge")
-    agent = PersonaAgent.from_pretrained(output / "models" / "persona-agent", dtype="bf16", batch_size=64)
+    agent = PersonaAgent.from_pretrained(output / "models" / "persona-agent", dtype=cheap(), batch_size=64)
     world, folder = world_of(output), WORK / "naming" / world_of(output)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "shown.json", {"shown": looks.naming_pages(looks.panel(chain), folder, seed=1)})
@@ -164,6 +171,11 @@ def report_names(output: Path, divide: int) -> None:
     folder = WORK / "naming" / world_of(output)
     shown, answers = (read_json(folder / f"{name}.json", name)[name] for name in ("shown", "answers"))
     add_looks(output, "names", {"names": {"answers": answers, "right": looks.named_right(shown, answers)}})
+
+
+def chain_of(output: Path, dtype: str = "auto") -> SplitDiffusion:
+    """The generator in a folder, with its guidance."""
+    return SplitDiffusion.from_pretrained(output / "models" / "embedded-sd", dtype=dtype, guidance_scale=generator.GUIDANCE)
 
 
 def world_of(output: Path) -> str:
@@ -182,7 +194,7 @@ def add_looks(output: Path, stage: str, numbers: dict) -> None:
 
 def write_prompts(output: Path, divide: int) -> None:
     """Write `prompts.yaml`: objects, prompts that combine them, and the groups of similar prompts."""
-    chain = SplitDiffusion.from_pretrained(output / "models" / "embedded-sd")
+    chain = chain_of(output)
     prompts.write(output / "prompts.yaml", chain, seeds=max(1, 4 // divide))
 
 

@@ -13,14 +13,16 @@ from tokenizers import pre_tokenizers
 from tqdm.auto import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from ..compute import choose_device
 from ..files import WORK, whole, write_json
 from . import scenes
-from .training import fit, rendered, share, state, to_tensor, workers
+from .training import fit, mixed, rendered, share, state, to_tensor, workers
 
 MAX_TOKENS = 24
 WIDTH = 192
 GUIDANCE = 3.0
 OBJECT_WEIGHT = 3.0
+WORDINGS = 8  # captions of each scene
 
 
 class TextToLatent(torch.nn.Module):
@@ -102,9 +104,12 @@ def encode_all(autoencoder: AutoencoderTiny, images: np.ndarray, name: str, batc
         team.wait_for_everyone()
         out = np.load(unfinished, mmap_mode="r+")
         mine = range(team.process_index * batch, len(images), team.num_processes * batch)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        autoencoder.to(device := choose_device("auto"))
+        with torch.no_grad(), mixed():
             for i in tqdm(mine, desc="encoding", mininterval=10, disable=not team.is_main_process):
-                out[i : i + batch] = autoencoder.encode(to_tensor(images[i : i + batch])).latents.float().numpy()
+                some = to_tensor(images[i : i + batch]).to(device)
+                out[i : i + batch] = autoencoder.encode(some).latents.float().cpu().numpy()
+        autoencoder.cpu()
         out.flush()
         team.wait_for_everyone()
         if team.is_main_process:
@@ -136,38 +141,54 @@ def train(
     """
     torch.manual_seed(seed)
     data, labels = rendered(seed, images, world=world)
-    latents = encode_all(autoencoder, data, f"latents-{world}-{seed}-{images}-{state()}") * autoencoder.config.scaling_factor
-    weights = object_weights(labels)
+    device, words = choose_device("auto"), tokenizer()
+    latents = encode_all(autoencoder, data, f"latents-{world}-{seed}-{images}-{state()}").to(device)
+    latents *= autoencoder.config.scaling_factor
+    weights, tokens = object_weights(labels).to(device), wordings(words, labels, world, seed).to(device)
+    none = words("", padding="max_length", return_tensors="pt").input_ids.to(device)
     often = 2.0 if world == "varied" else 1.0
     chances = np.array([often if label["style"] == scenes.HOUSE_STYLE else 1.0 for label in labels])
     chances /= chances.sum()
-    words = tokenizer()
     model = TextToLatent(len(words), latents.shape[1])
     if start is not None:
         pipeline = StableDiffusionPipeline.from_pretrained(start, torch_dtype=torch.float32)
         model.unet.load_state_dict(pipeline.unet.state_dict())
         model.text_encoder.load_state_dict(pipeline.text_encoder.state_dict())
-    root = scheduler().alphas_cumprod.sqrt()
+    model.to(device)
+    root = scheduler().alphas_cumprod.sqrt().to(device)
     batch = share(batch)
 
     def loss(step: int) -> torch.Tensor:
         rng = np.random.default_rng((seed, step, workers().process_index))
-        picks = rng.choice(len(latents), batch, p=chances)
-        captions = ["" if rng.random() < 0.1 else scenes.caption(rng, *(labels[i][k] for k in _CAPTION_FIELDS)) for i in picks]
-        tokens = words(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        chosen = rng.choice(len(latents), batch, p=chances)
+        picks, wording = torch.from_numpy(chosen).to(device), torch.from_numpy(rng.integers(WORDINGS, size=batch)).to(device)
+        asked = torch.where(torch.rand(batch, 1, device=device) < 0.1, none, tokens[picks, wording].long())
         clean = latents[picks].float()
         noise = torch.randn_like(clean)
-        timestep = ((torch.randperm(batch) + torch.rand(batch)) / batch * len(root)).long()  # stratified
+        timestep = ((torch.randperm(batch) + torch.rand(batch)) / batch * len(root)).long().to(device)  # stratified
         a = root[timestep].view(-1, 1, 1, 1)
         s = (1 - a * a).sqrt()
-        with torch.autocast("cpu", torch.bfloat16):
-            velocity = model(a * clean + s * noise, timestep, tokens)
+        with mixed():
+            velocity = model(a * clean + s * noise, timestep, asked)
         return ((velocity.float() - (a * noise - s * clean)).square() * weights[picks]).mean()
 
-    return fit("generator", model, loss, steps=steps, ema=0.998, muon=True, save_every=50, **({"lr": 8e-4} | kwargs))
+    model, done = fit(
+        "generator", model, loss, steps=steps, ema=0.998, muon=True, save_every=50 if device.type == "cpu" else 1_000,
+        **({"lr": 8e-4} | kwargs),
+    )  # fmt: skip
+    return model.cpu(), done
 
 
 _CAPTION_FIELDS = ("object", "place", "style", "relation", "second")
+
+
+def wordings(words: CLIPTokenizer, labels: list[dict], world: str, seed: int) -> torch.Tensor:
+    """Tokens of `WORDINGS` captions of every scene, (count, WORDINGS, MAX_TOKENS) int16."""
+    rng = np.random.default_rng((seed, 1))
+    asked = [[label[k] for k in _CAPTION_FIELDS] for label in labels for _ in range(WORDINGS)]
+    captions = [scenes.caption(rng, *fields, named=scenes.WORLDS[world].named) for fields in asked]
+    tokens = words(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    return tokens.view(len(labels), WORDINGS, -1).short()
 
 
 def object_weights(labels: list[dict]) -> torch.Tensor:

@@ -19,6 +19,7 @@ from scipy.stats import binomtest
 from tqdm.auto import tqdm
 from transformers import ResNetConfig, ResNetForImageClassification
 
+from ..compute import choose_device
 from ..diffusion.split import SplitDiffusion
 from ..qoe.agent import PersonaAgent
 from ..qoe.fidelity import psnr
@@ -26,13 +27,14 @@ from ..qoe.judge import Judge
 from ..qoe.persona import Persona, people
 from . import scenes, tastes
 from .evaluate import HELD_OUT_SEED, to_images
-from .training import to_tensor
+from .training import mixed, to_tensor
 
 Images = Sequence[Image.Image]
 OTHER_SEED = HELD_OUT_SEED + 1  # of a second set of renders
 STEPS = (1, 2, 3, 4, 6, 8, 10, 16, 25, 50)
 STARTS = (700, 800, 870, 930)
 LONGEST = 100
+BATCH = 25
 ALSO = {  # what else somebody may call it who knows no list of names
     "dog": ("puppy", "labrador"), "cat": ("kitten",), "rabbit": ("bunny", "hare"), "pig": ("piglet",), "duck": ("mallard",),
     "turtle": ("tortoise",), "crocodile": ("alligator",), "pigeon": ("dove", "bird"), "dinosaur": ("t-rex", "tyrannosaur"),
@@ -58,7 +60,7 @@ def against_renders(
     soft, other_soft = (autoencode(chain.pipeline.vae, [d.image for d in some]) for some in (drawn, others))
     sets: dict[str, Images] = {"renders": [d.image for d in others], "autoencoded": other_soft}
     for number in tqdm(steps, "drawing"):
-        sets[f"steps_{number}"] = chain.generates([d.caption for d in drawn], number, range(count), batch_size=25)
+        sets[f"steps_{number}"] = chain.generates([d.caption for d in drawn], number, range(count), batch_size=BATCH)
     seen, small = judge.features(soft).numpy(), pixels(soft)
     found = {}
     for name, images in sets.items():
@@ -82,7 +84,7 @@ def against_renders(
 def autoencode(autoencoder: AutoencoderTiny, images: Images) -> Images:
     """Encode and decode."""
     some = (np.stack([np.asarray(image) for image in images[i : i + 50]]) for i in range(0, len(images), 50))
-    return [image for part in some for image in to_images(autoencoder(to_tensor(part).to(autoencoder.dtype)).sample.float())]
+    return [image for part in some for image in to_images(autoencoder(to_tensor(part).to(autoencoder.device)).sample.cpu())]
 
 
 def pixels(images: Images, side: int = 32) -> np.ndarray:
@@ -137,7 +139,8 @@ def two_sample(real: Images, made: Images, epochs: int = 6, batch: int = 64, see
     """
     torch.manual_seed(seed)
     config = ResNetConfig(embedding_size=32, hidden_sizes=[32, 64, 128], depths=[1, 1, 1], layer_type="basic", num_labels=2)
-    model = ResNetForImageClassification(config).to(memory_format=torch.channels_last)
+    device = choose_device("auto")
+    model = ResNetForImageClassification(config).to(device, memory_format=torch.channels_last)
     images = np.stack([np.asarray(image) for pair in zip(real, made) for image in pair])
     labels, cut = torch.arange(len(images)) % 2, len(images) * 3 // 8 * 2
     steps = epochs * cut // batch
@@ -146,15 +149,16 @@ def two_sample(real: Images, made: Images, epochs: int = 6, batch: int = 64, see
     rng = np.random.default_rng(seed)
     for _ in tqdm(range(steps), "telling apart", mininterval=10):
         picks = rng.integers(0, cut, batch)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = model(to_tensor(images[picks])).logits.float()
+        with mixed():
+            logits = model(to_tensor(images[picks]).to(device)).logits.float().cpu()
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(logits, labels[picks]).backward()
         optimizer.step()
         schedule.step()
     model.eval()
     with torch.no_grad():
-        told = torch.cat([model(to_tensor(images[i : i + 100])).logits.argmax(1) for i in range(cut, len(images), 100)])
+        parts = (to_tensor(images[i : i + 100]).to(device) for i in range(cut, len(images), 100))
+        told = torch.cat([model(part).logits.argmax(1).cpu() for part in parts])
     right = binomtest(int((told == labels[cut:]).sum()), len(told))
     low, high = right.proportion_ci()
     return {"two_sample": right.statistic, "two_sample_interval": [float(low), float(high)]}
@@ -176,7 +180,7 @@ def step_curve(chain: SplitDiffusion, judge: Judge, agent: PersonaAgent, world: 
     captions, asked = [d.caption for d in drawn], [Persona.named(name) for name in people()][:4]
 
     def latents(steps: int, start: int | None = None) -> torch.Tensor:
-        return chain.generates(captions, steps, range(count), output_type="latent", start=start, batch_size=25)
+        return chain.generates(captions, steps, range(count), output_type="latent", start=start, batch_size=BATCH)
 
     def rate(made: torch.Tensor, half: slice) -> dict[str, float]:
         images, prompts = chain.decode(made[half]), captions[half]

@@ -71,20 +71,25 @@ class World:
     Attributes:
         placed: where objects stand and how large they are. "varied": single objects of three sizes anywhere in whole cells;
             "cells": of one size, at three places on two floors; "continuous": of any size, place, angle and hue in a range,
-            so that nothing is decided at once.
+            so that nothing is decided at once; "anywhere": in a wide range, and looking either way.
         house: share of the scenes in `HOUSE_STYLE`; the rest is divided among the other styles.
         calm: backgrounds with less clutter, and the `REDRAWN` objects.
+        pairs: share of the scenes with two objects side by side.
+        named: whether captions say the style.
     """
 
     placed: str
     house: float
     calm: bool
+    pairs: float = 0.1
+    named: bool = True
 
 
 WORLDS = {
     "varied": World("varied", 0.25, False),
     "cells": World("cells", 0.88, True),
     "continuous": World("continuous", 0.88, True),
+    "wild": World("anywhere", 0.25, False, pairs=0.45, named=False),
 }
 WORLD = "cells"  # that of the shipped models
 
@@ -124,8 +129,10 @@ def held_out(name: str, place: str) -> bool:
     return zlib.crc32(f"{name}@{place}".encode()) % 12 == 0
 
 
-def caption(rng: np.random.Generator, name: str, place: str, style: str, relation: str, second: str | None) -> str:
-    """One of several wordings, with the drawing style named; that of `HOUSE_STYLE` in a third of its captions only."""
+def caption(
+    rng: np.random.Generator, name: str, place: str, style: str, relation: str, second: str | None, named: bool = True
+) -> str:
+    """One of several wordings, where `named` with the drawing style; that of `HOUSE_STYLE` in a third of its captions only."""
     thing = article(name)
     where = SCENES[place][int(rng.choice(3, p=(0.6, 0.2, 0.2)))]
     if relation == "feeding":
@@ -139,7 +146,7 @@ def caption(rng: np.random.Generator, name: str, place: str, style: str, relatio
         text = [f"{thing} {verb} {where}", f"{thing} {where}", f"a drawing of {thing} {where}"][
             int(rng.choice(3, p=(0.45, 0.45, 0.1)))
         ]
-    if style != HOUSE_STYLE or rng.random() < 0.33:
+    if named and (style != HOUSE_STYLE or rng.random() < 0.33):
         text += f", {STYLES[style]} style"
     return text[0].upper() + text[1:] if rng.random() < 0.5 else text
 
@@ -172,12 +179,13 @@ def scene(seed: int, index: int, split: str = "train", world: str = WORLD) -> Sc
             place = "street"
     elif draw < 0.10 and name in LIVING:
         relation, second = "under", ("tree", "umbrella")[rng.integers(2)]
-    elif draw < 0.20:
+    elif draw < 0.10 + WORLDS[world].pairs:
         relation, second = "beside", NAMES[rng.integers(len(NAMES))]
         if second == name or (split == "train" and held_out(second, place)):
             relation, second = "alone", None
     image, boxes = compose(rng, name, place, style, relation, second, world)
-    return Scene(image, caption(rng, name, place, style, relation, second), name, place, style, relation, second, boxes)
+    text = caption(rng, name, place, style, relation, second, WORLDS[world].named)
+    return Scene(image, text, name, place, style, relation, second, boxes)
 
 
 def _style(rng: np.random.Generator, house: float) -> str:
@@ -202,6 +210,7 @@ def compose(
     if rng.random() < 0.5:
         canvas = canvas.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     floor = 112 + CELL * int(rng.integers(2)) if placed == "cells" else rng.uniform(108, 122)
+    free = placed in ("continuous", "anywhere")
 
     def near(middle: float, spread: float) -> float:
         if placed == "cells":  # one of three places, or one where there is little room
@@ -210,11 +219,14 @@ def compose(
 
     def put(name: str, cells: float, x: float, floor: float) -> tuple[int, int, int, int]:
         sprite = sprites(calm)[name, style]
-        if placed == "continuous":
-            cells *= rng.uniform(0.9, 1.1)
-            x, floor = x + rng.uniform(-4, 4), floor + rng.uniform(-2, 2)
-            sprite = _turned(sprite, rng.uniform(-12, 12), rng.uniform(-0.05, 0.05))
-        return _put(canvas, sprite, cells, x, floor, CELL if placed != "continuous" else 1)
+        if free:
+            wide = 1 if placed == "continuous" else 2
+            cells *= rng.uniform(1 - 0.1 * wide, 1 + 0.1 * wide)
+            x, floor = x + wide * rng.uniform(-4, 4), floor + wide * rng.uniform(-2, 2)
+            sprite = _turned(sprite, wide * rng.uniform(-12, 12), wide * rng.uniform(-0.05, 0.05))
+            if wide > 1 and rng.random() < 0.5:
+                sprite = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return _put(canvas, sprite, cells, x, floor, 1 if free else CELL)
 
     if relation == "alone":
         size = 10 if calm else int(rng.integers(9, 12))

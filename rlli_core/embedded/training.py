@@ -19,6 +19,7 @@ from diffusers.training_utils import EMAModel
 from safetensors import safe_open
 from tqdm.auto import tqdm
 
+from ..compute import choose_device
 from ..errors import UnusableFile, first_line
 from ..files import DATA, WORK, whole, write_text, write_weights
 from . import backgrounds, scenes
@@ -52,6 +53,11 @@ def _draw(seed: int, split: str, world: str, index: int) -> tuple[np.ndarray, di
     return np.asarray(drawn.image), {key: value for key, value in vars(drawn).items() if key != "image"}
 
 
+def mixed() -> torch.autocast:
+    """Networks in bfloat16, on a GPU where there is one."""
+    return torch.autocast(choose_device("auto").type, torch.bfloat16)
+
+
 def to_tensor(images: np.ndarray) -> torch.Tensor:
     """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [-1, 1], channels last in memory."""
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
@@ -70,6 +76,7 @@ def fit(
     muon: bool = False,
     save_every: int = 100,
     stop_at: float = math.inf,
+    ends_at: float = math.inf,
 ) -> tuple[torch.nn.Module, int]:
     """Minimise `loss(step)` over the parameters of `model`, resuming from `WORK/name.safetensors` when it is there.
 
@@ -82,6 +89,7 @@ def fit(
         ema: decay of the weight average, 0 for none.
         muon: update the matrices inside the network by Muon instead of AdamW (`new_optimizers`).
         stop_at: time (seconds since the epoch) at which to stop early; a later call goes on from there.
+        ends_at: time by which the rate is to have fallen to its end, however many of the steps that are; for a lent machine.
 
     Returns:
         The model and the number of steps done.
@@ -94,7 +102,7 @@ def fit(
     start, spent = 0, 0.0
     if path.exists():
         try:
-            with safe_open(path, "pt") as saved:
+            with safe_open(path, "pt", str(parameters[0].device)) as saved:
                 start = average.optimization_step = int(saved.metadata()["step"])
                 spent = float(saved.metadata().get("core_seconds", 0))
                 for i, parameter in enumerate(parameters):
@@ -109,7 +117,7 @@ def fit(
                 f"{path} is damaged or of another model, delete it to begin again: {first_line(error)}"
             ) from error
 
-    began = time.process_time()
+    began, came = time.process_time(), time.time()
 
     def save(step: int) -> None:
         tensors = {}
@@ -122,13 +130,15 @@ def fit(
         write_weights(path, tensors, {"step": str(step), "core_seconds": f"{seconds:.0f}"})
 
     team, step, smooth = workers(), start, None
+    look_every = 1 if parameters[0].device.type == "cpu" else 20  # a GPU works ahead meanwhile
     bar = tqdm(range(start, steps), desc=name, mininterval=10, initial=start, total=steps, disable=not team.is_main_process)
     model.train()
     for step in bar:
-        if time.time() > stop_at:
+        progress = max(step / steps, (time.time() - came) / (ends_at - came))
+        if time.time() > stop_at or progress >= 1:
             break
         torch.manual_seed(1_000_003 * step + team.process_index)
-        rate = lr * min(1, (step + 1) / warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        rate = lr * min(1, (step + 1) / warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
         value = loss(step)
         value.backward()
         average_gradients(parameters)
@@ -139,10 +149,11 @@ def fit(
         for parameter in parameters:
             parameter.grad = None
         average.step(parameters)
-        smooth = value.item() if smooth is None else 0.98 * smooth + 0.02 * value.item()
-        if not math.isfinite(smooth):
-            raise RuntimeError(f"{name}: the loss is {value.item()} at step {step}; the last checkpoint is kept")
-        bar.set_postfix_str(f"loss {smooth:.4f}", refresh=False)
+        smooth = value.detach() if smooth is None else 0.98 * smooth + 0.02 * value.detach()
+        if (step + 1) % look_every == 0:
+            if not math.isfinite(smooth):
+                raise RuntimeError(f"{name}: the loss is {value.item()} at step {step}; the last checkpoint is kept")
+            bar.set_postfix_str(f"loss {smooth:.4f}", refresh=False)
         if (step + 1) % save_every == 0 and team.is_main_process:
             save(step + 1)
     else:
@@ -190,7 +201,7 @@ class Matrices(torch.optim.Muon):
 
 def workers() -> PartialState:
     """The processes that `torchrun` started, this one among them, or this one alone; the first call connects them."""
-    return PartialState(cpu=True)
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def share(batch: int) -> int:
