@@ -143,7 +143,7 @@ function Screen({ config, source, page }) {
 
   useEffect(() => { // what the page has
     if (!page) return undefined;
-    if (location.hash.includes("=")) box.current.scrollIntoView({ block: "start" });
+    if (location.hash.includes("=")) box.current.scrollIntoView({ block: "start" }); // somebody was sent here
     if (source.served) source.size().then((size) => setModel((now) => ({ ...now, size })), () => {});
     const follow = () => location.hash.includes("=") && setState(source.snap(read()));
     window.addEventListener("hashchange", follow);
@@ -288,8 +288,8 @@ function Screen({ config, source, page }) {
           <${Choice} label="channel" value=${String(state.channel)} options=${config.channels.map(({ name }, i) => [String(i), name])}
             title="What power a bit error probability takes" set=${(i) => change({ channel: Number(i) })} />
           <${Slider} label="seed" values=${counts(0, 20)} value=${state.seed} marks=${marks?.seed} held=${held} show=${String} set=${(seed) => change({ seed })} />
-          <${Switch} label="devices allow for the link’s noise" value=${state.receiver !== config.receivers[0]}
-            title="Noise-aware devices start at the timestep that has the noise of what arrived; the paper’s take it as clean"
+          <${Switch} label="noise-aware devices" value=${state.receiver !== config.receivers[0]}
+            title="They start at the timestep that has the noise of what arrived; the paper’s take it as clean"
             set=${(on) => change({ receiver: config.receivers[on ? 1 : 0] })} />
         </div>
         <div class="sums">
@@ -323,7 +323,7 @@ function Lane({ k, user, state, config, shown, now, marks, held, set, suggestion
   const who = config.people[user.person];
   const about = who ? `${who.title}: ${config.traits.map((trait, i) => `${trait} ${who.traits[i]}`).join(", ")}` : "five traits of your own";
   const lowest = shown?.lowest ?? null, from = user.restart === null ? null : Math.max(user.restart, shared ? lowest ?? 0 : 0);
-  const begins = from === null ? (shared ? `${lowest ?? "…"}, where it is` : "full noise") : `${from}${shared && from > user.restart ? " (lowest)" : ""}`;
+  const begins = from === null ? (shared ? `${lowest ?? "…"}` : "full noise") : `${from}${shared && from > user.restart ? " (lowest)" : ""}`;
   const everybody = (rated) => Object.entries(rated?.scores ?? {}).filter(([name]) => name).map(([name, value]) => `${name} ${score(value)}`).join(", ");
   const best = bestStart(config, user.deviceSteps);
   const judged = (rated) => html`<${Bar} part=${rated?.scores[""]} text=${score(rated?.scores[""])} kind=${rated === shown?.image ? "now" : ""} />`;
@@ -347,9 +347,9 @@ function Lane({ k, user, state, config, shown, now, marks, held, set, suggestion
       <${Slider} label="power" values=${powers} value=${nearest(powers, watts)} marks=${beps ? powers : null} held=${held} show=${() => wattsText} disabled=${!shared}
         title="The power that these bit errors take; move it and the errors follow"
         set=${(power) => set({ bep: beps ? beps.get(power) : bepAt(power, channel), ...(held && beps.get(power) ? { restart: null } : {}) })} />
-      <${Slider} label="start (timestep)" values=${[null, ...config.restarts, ...(marks?.restart ?? [])].filter((t, i, all) => all.indexOf(t) === i).sort((a, b) => a - b)}
+      <${Slider} label="starts at timestep" values=${[null, ...config.restarts, ...(marks?.restart ?? [])].filter((t, i, all) => all.indexOf(t) === i).sort((a, b) => a - b)}
         value=${user.restart} marks=${marks?.restart} held=${held} show=${() => begins} disabled=${held && marks?.restart.length < 2}
-        title=${held && marks?.restart.length < 2 ? "Worked out without bit errors only, for the first prompts; else it takes the model" : "Fresh noise sends a device back to an earlier, noisier timestep"}
+        title=${held && marks?.restart.length < 2 ? "Earlier starts: worked out without bit errors only, for the first prompts; else it takes the model" : "Fresh noise sends a device back to an earlier, noisier timestep"}
         set=${(restart) => set({ restart })} />
       <div class="pair">
         <${Choice} label="judged as" title=${about} value=${named ? user.person : ""}

@@ -124,7 +124,6 @@ export function pageSource(config) {
   };
   const groupOf = ({ serverPrompt }) => all.groups.find(({ prompts }) => prompts[0] === serverPrompt);
   const words = (state) => [state.serverPrompt, ...state.users.map((u) => u.prompt)];
-  const named = (state) => state.users.every((u) => typeof u.person === "string");
 
   function places(state) {
     if (!all) return null;
@@ -143,7 +142,7 @@ export function pageSource(config) {
   /** Where in the atlas a state is; null if it is nowhere. */
   function locate(state) {
     const group = all && groupOf(state), at = group && places(state);
-    if (!at || !named(state) || !at.seed.includes(state.seed) || !at.sharedSteps.includes(state.sharedSteps)) return null;
+    if (!at || !at.seed.includes(state.seed) || !at.sharedSteps.includes(state.sharedSteps)) return null;
     const longest = longestOf(state), { seed } = state;
     const users = state.users.map((u, k) => {
       const place = group.prompts.indexOf(u.prompt), shared = shares(state, u), bep = shared ? all.beps.indexOf(u.bep) : 0;
@@ -188,7 +187,8 @@ export function pageSource(config) {
       lowest: u.shared ? timesteps[state.receiver === config.receivers[0] ? 0 : u.bep] : 0,
       image: rated(u.image, state.users[k]), lone: rated(u.lone, state.users[k]),
     })) });
-    return "Worked out beforehand.";
+    const own = state.users.some((u) => typeof u.person !== "string");
+    return `Worked out beforehand.${own ? " The score of traits of one’s own takes the model here." : ""}`;
   }
 
   /** One call of the engine for some of the devices; all of them get the bit flips of the one seed, as in the atlas. */
@@ -279,8 +279,8 @@ export function pageSource(config) {
     },
     async run(state, answer) {
       await this.ready();
-      const at = locate(state);
-      if (at) return fromAtlas(state, at, answer);
+      const at = locate(state), own = engine && state.users.some((u) => typeof u.person !== "string"); // whom the agent must ask
+      if (at && !own) return fromAtlas(state, at, answer);
       if (engine) return fromModel(state, answer);
       throw new Error("This was not worked out beforehand: it takes the model here.");
     },
