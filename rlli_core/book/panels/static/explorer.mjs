@@ -30,10 +30,10 @@ function Slider({ label, title, values, value, marks, held, show, set, disabled 
     if (to !== at) set(values[to]);
   };
   const text = show(value);
-  return html`<label class="slider" title=${title}><span>${label}</span><output>${text}</output>
+  return html`<label class="slider" title=${title}><span>${label}</span>
     <span class="track">${places.map((place) => html`<i style=${`--at: ${last ? place / last : 0}`} />`)}
       <input type="range" min="0" max=${last} step="1" value=${at} aria-valuetext=${text} disabled=${disabled} onInput=${move} />
-    </span></label>`;
+    </span><output>${text}</output></label>`; // after the input: a label names the first of both
 }
 
 /** A text of the reader's, with suggestions; a full stop is no word of a prompt. */
@@ -274,8 +274,8 @@ function Screen({ config, source, page }) {
     </div>
     <p class="note" aria-live="polite">${now ? now.text : [told, status].filter(Boolean).join(" ")}</p>
     <div class="pocket"><${Picture} picture=${now ? now.sent : shown?.sent} label="the server’s latent" shape=${config.latentShape} enlarge=${enlarge}>server<//>
-      ${users.map((u, k) => html`<${Picture} key=${k} picture=${now ? now.images[k] : shown?.users[k].image?.picture} label=${`device ${k + 1}: ${u.prompt}`}
-        enlarge=${enlarge}><${Bar} part=${shown?.users[k].image?.scores[""]} text=${score(shown?.users[k].image?.scores[""])} kind="now" /><//>`)}</div>
+      ${users.map((u, k) => html`<${Picture} key=${k} picture=${now ? now.images[k] : shown?.users[k]?.image?.picture} label=${`device ${k + 1}: ${u.prompt}`}
+        enlarge=${enlarge}><${Bar} part=${shown?.users[k]?.image?.scores[""]} text=${score(shown?.users[k]?.image?.scores[""])} kind="now" /><//>`)}</div>
     <div class="cast">
       <fieldset class="server"><legend>Edge server</legend>
         <${Picture} picture=${now ? now.sent : shown?.sent} shape=${config.latentShape} enlarge=${enlarge}
@@ -303,7 +303,7 @@ function Screen({ config, source, page }) {
         </div>
       </fieldset>
       <div class=${`lanes${users.length > 2 ? " many" : ""}`}>${users.map((u, k) => html`
-        <${Lane} key=${k} k=${k} user=${u} state=${state} config=${config} shown=${shown?.users[k]} now=${now} marks=${marks?.users[k]} held=${held}
+        <${Lane} key=${k} k=${k} user=${u} state=${state} config=${config} shown=${shown?.users[k]} old=${old} now=${now} marks=${marks?.users[k]} held=${held}
           set=${(more) => changeUser(k, more)} suggestions=${suggestions} enlarge=${enlarge} />`)}</div>
     </div>
     <dialog ref=${dialog} onClick=${() => dialog.current.close()} onClose=${() => setLarge(null)}>
@@ -313,7 +313,7 @@ function Screen({ config, source, page }) {
 }
 
 /** One device: what it wants and receives, what it makes of it, and what it would make alone. */
-function Lane({ k, user, state, config, shown, now, marks, held, set, suggestions, enlarge }) {
+function Lane({ k, user, state, config, shown, old, now, marks, held, set, suggestions, enlarge }) {
   const shared = shares(state, user), channel = config.channels[state.channel], named = typeof user.person === "string";
   const watts = powerFor(user.bep, channel), least = user.bep === 0;
   const wattsText = `${least ? "over " : ""}${digits(watts)} W (${dbw(watts).toFixed(1)} dBW)`;
@@ -322,7 +322,7 @@ function Lane({ k, user, state, config, shown, now, marks, held, set, suggestion
   const traits = named ? config.people[user.person].traits : user.person;
   const who = config.people[user.person];
   const about = who ? `${who.title}: ${config.traits.map((trait, i) => `${trait} ${who.traits[i]}`).join(", ")}` : "five traits of your own";
-  const lowest = shown?.lowest ?? null, from = user.restart === null ? null : Math.max(user.restart, shared ? lowest ?? 0 : 0);
+  const lowest = old ? null : shown?.lowest ?? null, from = user.restart === null ? null : Math.max(user.restart, shared ? lowest ?? 0 : 0);
   const begins = from === null ? (shared ? `${lowest ?? "…"}` : "full noise") : `${from}${shared && from > user.restart ? " (lowest)" : ""}`;
   const everybody = (rated) => Object.entries(rated?.scores ?? {}).filter(([name]) => name).map(([name, value]) => `${name} ${score(value)}`).join(", ");
   const best = bestStart(config, user.deviceSteps);

@@ -21,15 +21,15 @@ import { longestOf, shares } from "./sources.mjs";
 export function momentsOf(state, shown, made, flips, config) {
   const { users, sharedSteps } = state, none = users.map(() => null), moments = [];
   const add = (text, more) => moments.push({ text, sent: shown.sent, received: none, images: none, flips: null, ...more });
+  const received = longestOf(state) ? shown.users.map((one) => one.received ?? null) : none;
   const name = (k) => `device ${k + 1}`;
   if (longestOf(state)) {
     const seen = made?.sent.frames ?? [{ image: shown.sent }];
     seen.forEach(({ timestep, image }, i) => add(timestep === undefined ? `The server has taken ${sharedSteps} shared steps.`
       : `Server, step ${i + 1} of ${sharedSteps}, at timestep ${timestep}.`, { sent: image }));
-    const received = shown.users.map((one) => one.received ?? null);
     const wrong = shown.users.map(({ flipped }, k) => flipped ?? flips[k]?.flippedBits).map((count, k) =>
       (shares(state, users[k]) && count !== undefined ? `${name(k)}: ${count} of ${config.payloadBits} bits wrong` : null)).filter(Boolean);
-    add(`Hand-off. ${wrong.join("; ") || "The bits go over the air"}.`, { received, flips: flips.map((one) => one?.codes ?? null) });
+    add(`Hand-off: ${wrong.join("; ") || "the bits go over the air"}.`, { received, flips: flips.map((one) => one?.codes ?? null) });
     const jumps = users.map((u, k) => {
       const { lowest } = shown.users[k], from = u.restart === null ? null : Math.max(u.restart, lowest ?? 0);
       if (!shares(state, u)) return u.restart === null ? null : `${name(k)} is alone and starts late, at timestep ${u.restart}`;
@@ -38,9 +38,7 @@ export function momentsOf(state, shown, made, flips, config) {
       return `${name(k)} jumps to timestep ${lowest}, which has the noise of what arrived`;
     }).filter(Boolean);
     if (jumps.length) add(`${jumps.join("; ")}.`.replace(/^d/, "D"), { received });
-    add.received = received;
   }
-  const received = add.received ?? none;
   if (made) {
     const most = Math.max(...users.map((u) => u.deviceSteps));
     for (let i = 1; i <= most; i++) {
