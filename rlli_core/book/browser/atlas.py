@@ -201,7 +201,7 @@ def read() -> dict:
     """
     if not (ATLAS / "atlas.json").is_file():
         raise ModelNotFound(f"no atlas at {ATLAS}; make it with: python -m rlli_core.book.browser.atlas")
-    return read_json(ATLAS / "atlas.json", "groups", "people")
+    return read_json(ATLAS / "atlas.json", "groups", "people", "best_starts")
 
 
 def scores() -> pd.DataFrame:
