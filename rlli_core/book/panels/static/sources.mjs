@@ -33,7 +33,43 @@ import { asker, assets, load } from "./common.mjs";
  * @property {number[]} powersW
  * @property {number[]} beps
  *
- * Here only:
+ * @typedef {object} Picture
+ * @property {"sent" | "received" | "image" | "lone"} stage
+ * @property {number | null} device
+ * @property {number | null} lowest
+ * @property {number | null} flipped
+ * @property {Object<string, number>} scores
+ *
+ * @typedef {object} Channel
+ * @property {string} name
+ * @property {number | null} gainDb
+ * @property {number[][]} bepByPower
+ *
+ * @typedef {object} Config
+ * @property {string[][]} groups
+ * @property {string[]} prompts
+ * @property {Object<string, object>} people
+ * @property {string[]} traits
+ * @property {number[]} beps
+ * @property {number[]} restarts
+ * @property {Channel[]} channels
+ * @property {string[]} receivers
+ * @property {number} maxSharedSteps
+ * @property {number} maxDeviceSteps
+ * @property {State} start
+ * @property {number[][]} bestStarts
+ * @property {number} stepEnergyMwh
+ * @property {number} serverStepEnergyMwh
+ * @property {number} stepS
+ * @property {number} serverStepS
+ * @property {number} airtimeS
+ * @property {number} payloadBits
+ * @property {number[]} latentShape
+ * @property {number} flipStream
+ */
+
+/**
+ * What the sources tell the screen:
  *
  * @typedef {ImageData | {image: CanvasImageSource, x: number, y: number, side: number}} Drawing
  *
