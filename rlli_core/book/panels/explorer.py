@@ -47,6 +47,7 @@ class Explorer(Answering):
         policy: for two users, beside the optimum; by default the one that ships.
         start: where the controls stand at first, a part of `START`: number of the group, and of each device's prompt in it; t0;
             the receiver; and for each device t_k, bit error probability, and None or the timestep at which it starts.
+        whole_page: on the built page, put the sidebars away for it.
 
     Raises:
         InvalidArgument: `start` names something else, or a group or prompt that there is not.
@@ -64,6 +65,7 @@ class Explorer(Answering):
         link: Link | None = None,
         policy: Policy | None = None,
         start: dict | None = None,
+        whole_page: bool = False,
     ):
         for name in set(start or {}) - set(START):
             raise InvalidArgument("start", name, f"one of {', '.join(START)}")
@@ -83,7 +85,7 @@ class Explorer(Answering):
             groups=tuple(made_of), prompts=tuple(p for group in groups() for p in group), people=people(), traits=TRAITS,
             beps=BEPS, restarts=RESTARTS,
             channels=self.channels, receivers=RECEIVERS, max_shared_steps=c.most_shared_steps, max_device_steps=c.max_device_steps,
-            start=_start(made_of, self.channels, **START | (start or {})), best_starts=tuple(self.best_starts.items()),
+            start=_start(made_of, self.channels, **START | (start or {})), whole_page=whole_page, best_starts=tuple(self.best_starts.items()),
             step_energy_mwh=STEP_ENERGY_MWH[0], server_step_energy_mwh=SERVER_STEP_ENERGY_MWH, step_s=STEP_S,
             server_step_s=SERVER_STEP_S, airtime_s=blank.payload_bits / self.link.bit_rate_bps, payload_bits=blank.payload_bits,
             latent_shape=self.chain.denoiser.latent_shape, flip_stream=FLIP_STREAM,

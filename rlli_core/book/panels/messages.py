@@ -161,6 +161,7 @@ class Config(Message):
         receivers: the paper's first.
         max_shared_steps, max_device_steps: their ends.
         start: where they stand at first.
+        whole_page: whether the panel takes the width of its page.
         best_starts: pairs of own steps, rising, and the start that serves a device alone best; None is its own grid.
         step_energy_mwh, server_step_energy_mwh: of one denoising step.
         step_s, server_step_s: seconds of one denoising step.
@@ -181,6 +182,7 @@ class Config(Message):
     max_shared_steps: int
     max_device_steps: int
     start: State
+    whole_page: bool
     best_starts: tuple[tuple[int, int | None], ...]
     step_energy_mwh: float
     server_step_energy_mwh: float

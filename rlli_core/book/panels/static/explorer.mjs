@@ -366,7 +366,10 @@ function Lane({ k, user, state, config, shown, old, now, marks, held, set, sugge
 function render({ model, el }) {
   const config = model.get("config"), page = onPage(), place = el.appendChild(document.createElement("div"));
   const source = page ? pageSource(config) : kernelSource(model);
-  if (page) document.getElementById("pst-primary-sidebar")?.classList.add("pst-sidebar-hidden"); // the theme's button brings it back
+  if (page && config.wholePage) {
+    document.documentElement.classList.add("rlli-whole");
+    document.getElementById("pst-primary-sidebar")?.classList.add("pst-sidebar-hidden"); // the theme's button brings it back
+  }
   mount(html`<${Screen} config=${config} source=${source} page=${page} />`, place);
   return () => mount(null, place);
 }

@@ -57,6 +57,7 @@ import { asker, assets, load } from "./common.mjs";
  * @property {number} maxSharedSteps
  * @property {number} maxDeviceSteps
  * @property {State} start
+ * @property {boolean} wholePage
  * @property {number[][]} bestStarts
  * @property {number} stepEnergyMwh
  * @property {number} serverStepEnergyMwh
