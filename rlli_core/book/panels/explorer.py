@@ -54,7 +54,7 @@ class Explorer(Answering):
         ModelNotFound: there is no atlas.
     """
 
-    _esm = module("preact", "common", "sources", "play", "explorer")
+    _esm = module("preact", "common", "sources", "play", "parts", "explorer")
     _css = STYLE
     config = traitlets.Dict().tag(sync=True)
 

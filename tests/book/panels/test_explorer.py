@@ -221,7 +221,7 @@ def test_a_start_that_cannot_be_is_refused(embedded, agent, start, match):
 
 
 def test_the_panel_is_one_module():
-    text = module("preact", "common", "sources", "play", "explorer")
+    text = module("preact", "common", "sources", "play", "parts", "explorer")
     assert not any(line.startswith("import") for line in text.splitlines())
     assert text.count("export default") == 1 and "function kernelSource" in text
 

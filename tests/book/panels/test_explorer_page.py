@@ -28,7 +28,7 @@ SCREEN = {"viewport": {"width": 1280, "height": 720}}
 def site(exported, tmp_path_factory):
     """A page with the panel, and what the built book has in _static/."""
     folder = tmp_path_factory.mktemp("panel")
-    code = module("preact", "common", "sources", "play", "explorer").replace(
+    code = module("preact", "common", "sources", "play", "parts", "explorer").replace(
         "export default { render };", "const panel = { render };"
     )
     config = json.dumps(Explorer().config)

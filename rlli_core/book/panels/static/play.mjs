@@ -27,9 +27,12 @@ export function momentsOf(state, shown, made, flips, config) {
     const seen = made?.sent.frames ?? [{ image: shown.sent }];
     seen.forEach(({ timestep, image }, i) => add(timestep === undefined ? `The server has taken ${sharedSteps} shared steps.`
       : `Server, step ${i + 1} of ${sharedSteps}, at timestep ${timestep}.`, { sent: image }));
-    const wrong = shown.users.map(({ flipped }, k) => flipped ?? flips[k]?.flippedBits).map((count, k) =>
-      (shares(state, users[k]) && count !== undefined ? `${name(k)}: ${count} of ${config.payloadBits} bits wrong` : null)).filter(Boolean);
-    add(`Hand-off: ${wrong.join("; ") || "the bits go over the air"}.`, { received, flips: flips.map((one) => one?.codes ?? null) });
+    const wrong = shown.users.map(({ flipped }, k) => {
+      const count = flipped ?? flips[k]?.flippedBits;
+      return shares(state, users[k]) && count !== undefined ? `${name(k)}: ${count} of ${config.payloadBits} bits wrong` : null;
+    }).filter(Boolean);
+    const said = `Hand-off: ${wrong.join("; ") || "the bits go over the air"}.`;
+    add(said, { received, flips: flips.map((one) => one?.codes ?? null) });
     const jumps = users.map((u, k) => {
       const { lowest } = shown.users[k], from = u.restart === null ? null : Math.max(u.restart, lowest ?? 0);
       if (!shares(state, u)) return u.restart === null ? null : `${name(k)} is alone and starts late, at timestep ${u.restart}`;
@@ -99,4 +102,5 @@ export function fromAddress(text, config) {
 }
 
 /** The k-th of the devices; where there are fewer, one that is like the last but somebody else's. */
-export const userAt = (k, users, config) => users[k] ?? { ...users.at(-1), person: Object.keys(config.people)[k] ?? users.at(-1).person };
+export const userAt = (k, users, config) =>
+  users[k] ?? { ...users.at(-1), person: Object.keys(config.people)[k] ?? users.at(-1).person };

@@ -169,7 +169,8 @@ export function pageSource(config) {
       sharedSteps: all.shared_steps, seed: all.seeds, receiver: config.receivers.slice(0, others ? undefined : 1),
       users: state.users.map((u) => {
         const shared = shares(state, u);
-        const lowest = shared && group?.effective[state.seed]?.[state.sharedSteps]?.[all.device_steps.indexOf(longestOf(state))]?.[0];
+        const timesteps = shared && group?.effective[state.seed]?.[state.sharedSteps];
+        const lowest = timesteps && timesteps[all.device_steps.indexOf(longestOf(state))]?.[0];
         const starts = !shared ? all.restarts : others && u.bep === 0 ? all.restarts.filter((t) => t >= (lowest ?? 0)) : [];
         return { deviceSteps: all.device_steps, bep: all.beps, restart: [null, ...starts] };
       }),
@@ -252,14 +253,16 @@ export function pageSource(config) {
     const how = { signal, onStep: ({ step, steps }) => progress(step / steps) };
     const started = performance.now(), made = await round(state, how), seconds = (performance.now() - started) / 1000;
     const shown = { sent: made.sent?.image ?? null, users: made.devices.map((device) => ({
-      received: device.shared ? device.received.image : null, lowest: device.lowest, flipped: device.shared ? device.flippedBits : null,
+      received: device.shared ? device.received.image : null, lowest: device.lowest,
+      flipped: device.shared ? device.flippedBits : null,
       image: { picture: device.image, scores: {} },
     })) };
     const tell = () => show({ ...shown, users: shown.users.map((one) => ({ ...one })) });
     tell();
     async function rate(kind, k, person, name) { // null where the agent does not answer with a rating
       const rated = shown.users[k][kind], heard = { signal, onProgress: (loaded, size) => progress(loaded / size) };
-      const score = await engine.score(rated.picture, person, state.users[k].prompt, heard).then(({ value }) => value, (error) => {
+      const asked = engine.score(rated.picture, person, state.users[k].prompt, heard);
+      const score = await asked.then(({ value }) => value, (error) => {
         if (error.name !== "UnreadableScore") throw error;
         return null;
       });
@@ -270,9 +273,11 @@ export function pageSource(config) {
     const lone = await serve(state, state.users, 0, state.users.map((u) => bestStart(config, u.deviceSteps)), how);
     lone.devices.forEach((device, k) => (shown.users[k].lone = { picture: device.image, scores: {} }));
     for (const [k, { person }] of state.users.entries()) await rate("lone", k, person, "");
-    for (const name of Object.keys(config.people)) {
-      for (const k of state.users.keys()) for (const kind of ["image", "lone"]) await rate(kind, k, name, name);
-    }
+    (async () => { // everybody else's, which nobody needs to wait for
+      for (const name of Object.keys(config.people)) {
+        for (const k of state.users.keys()) for (const kind of ["image", "lone"]) await rate(kind, k, name, name);
+      }
+    })().catch(() => {});
     return `Computed in this browser in ${seconds.toFixed(1)} s.`;
   }
 
@@ -287,7 +292,8 @@ export function pageSource(config) {
       if (!group || !words(state).every((text) => group.prompts.includes(text))) return state; // to be said, not changed
       const base = { ...state, sharedSteps: nearest(at.sharedSteps, state.sharedSteps), seed: nearest(at.seed, state.seed),
         receiver: at.receiver.includes(state.receiver) ? state.receiver : at.receiver[0] };
-      const users = base.users.map((u) => ({ ...u, deviceSteps: nearest(all.device_steps, u.deviceSteps), bep: nearest(all.beps, u.bep) }));
+      const users = base.users.map((u) =>
+        ({ ...u, deviceSteps: nearest(all.device_steps, u.deviceSteps), bep: nearest(all.beps, u.bep) }));
       const next = { ...base, users }, then = places(next).users;
       return { ...next, users: users.map((u, k) => ({ ...u, restart: nearest(then[k].restart, u.restart) })) };
     },
@@ -306,17 +312,20 @@ export function pageSource(config) {
     async choice(who, state) {
       const group = groupOf(state), { gainDb } = config.channels[state.channel];
       const others = state.users.map((u) => all.people.indexOf(u.person));
-      const found = group?.[who][[group.prompts.indexOf(state.users[1]?.prompt), ...others, all.gains_db.indexOf(gainDb)].join("-")];
+      const case_ = [group?.prompts.indexOf(state.users[1]?.prompt), ...others, all.gains_db.indexOf(gainDb)].join("-");
+      const found = group?.[who][case_];
       if (!found || state.users[0].prompt !== state.serverPrompt) {
         throw new Error("Policy and optimum know the prompts that the fields suggest, where device 1 wants what the server draws, "
           + "people by name, and a channel of known gain.");
       }
       const [t0, t1, t2, ...powersW] = found;
-      return { sharedSteps: t0, deviceSteps: [t1, t2], powersW, beps: powersW.map((power) => bepAt(power, config.channels[state.channel])) };
+      const beps = powersW.map((power) => bepAt(power, config.channels[state.channel]));
+      return { sharedSteps: t0, deviceSteps: [t1, t2], powersW, beps };
     },
     async run(state, answer) {
       await this.ready();
-      const at = locate(state), own = engine && state.users.some((u) => typeof u.person !== "string"); // whom the agent must ask
+      const at = locate(state);
+      const own = engine && state.users.some((u) => typeof u.person !== "string"); // whose scores are not there
       if (at && !own) return fromAtlas(state, at, answer);
       if (engine) return fromModel(state, answer);
       throw new Error("This was not worked out beforehand: it takes the model here.");
