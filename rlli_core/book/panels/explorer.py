@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -141,7 +142,7 @@ class Explorer(Answering):
             self.chain.on_step = before
         return ""
 
-    def _serve(self, state: State, **how: object) -> Sequence[Image.Image]:
+    def _serve(self, state: State, **how: Any) -> Sequence[Image.Image]:
         users = state.users
         plan = SplitPlan(state.shared_steps, tuple(user.device_steps for user in users))
         made = serve(
