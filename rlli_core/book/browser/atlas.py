@@ -46,7 +46,7 @@ RESTARTS = (700, 800, 870, 930)  # timesteps of the earlier starts
 GAINS_DB = (-6.0, 0.0, 3.0)  # of the channels of both users
 SEEDS = (0, 1, 2)
 LEAST_BEP = 1e-5  # the panel shows the power of this where no errors are asked for
-SIDE, QUALITY = 128, 66  # pixels of a picture; of WebP
+SIDE, QUALITY = 128, 60  # pixels of a picture; of WebP
 
 
 def plans(shared_steps: int) -> list[tuple[int, int]]:
