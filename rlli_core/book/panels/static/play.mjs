@@ -77,7 +77,7 @@ export function fromAddress(text, config) {
   };
   const list = (name) => told.get(name)?.split(SPLIT) ?? [];
   const [wants, steps, errors, starts, judges, alone] = ["wants", "steps", "errors", "start", "judge", "alone"].map(list);
-  const count = Math.min(4, Math.max(wants.length, steps.length, 0) || start.users.length);
+  const count = Math.min(4, Math.max(2, wants.length, steps.length)); // two to four devices
   const person = (text, other) => {
     const traits = (text ?? "").split("_").map(Number);
     if (traits.length === config.traits.length && traits.every((v) => v >= 0 && v <= 1)) return traits;
@@ -89,7 +89,7 @@ export function fromAddress(text, config) {
     channel: number(told.get("channel"), 0, config.channels.length - 1, start.channel),
     seed: number(told.get("seed"), 0, 2 ** 31, start.seed),
     receiver: config.receivers.includes(told.get("receiver")) ? told.get("receiver") : start.receiver,
-    users: Array.from({ length: Math.max(1, count) }, (_, k) => {
+    users: Array.from({ length: count }, (_, k) => {
       const before = userAt(k, start.users, config);
       return {
         prompt: wants[k] ?? before.prompt, deviceSteps: number(steps[k], 1, config.maxDeviceSteps, before.deviceSteps),
