@@ -265,7 +265,7 @@ def test_policy_and_optimum_are_told_and_shown(page, address):
         assert ("nearest place" in note(page)) or (exact and value(page, "shared steps") == f"{t0:g}")
     press(page, "3")
     assert page.get_by_role("button", name="Policy").is_disabled()
-    press(page, "2")
+    fresh(page, address)  # with errors, which have a power of their own
     choose(page, "channel", "the paper’s fading averaged, m 2, mₛ 1.5")
     assert page.get_by_role("button", name="Policy").is_disabled()
     bep = float(value(page, "bit errors").removesuffix(" %")) / 100
