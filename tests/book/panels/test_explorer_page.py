@@ -309,17 +309,17 @@ def test_the_noise_aware_receiver_and_earlier_starts_were_worked_out_too(page, a
 
 def test_a_picture_enlarges_by_mouse_and_keyboard(page, address):
     fresh(page, address)
-    canvas(page, "made").click()
     dialog = page.locator(".rlli dialog")
-    assert dialog.is_visible() and dialog.locator("canvas").bounding_box()["width"] > 400
+    canvas(page, "made").click()
+    dialog.wait_for()
+    assert dialog.locator("canvas").bounding_box()["width"] > 400
     assert all(f"{name} 0." in dialog.inner_text() for name in people())
     page.keyboard.press("Escape")
-    assert not dialog.is_visible()
+    dialog.wait_for(state="hidden")
     page.locator(".lane .lone button").first.focus()
     page.keyboard.press("Enter")
-    assert dialog.is_visible()
     dialog.get_by_role("button", name="Close").click()
-    assert not dialog.is_visible()
+    dialog.wait_for(state="hidden")
 
 
 def test_the_film_without_the_model_shows_the_ends_and_the_bits_that_flip(page, address):
