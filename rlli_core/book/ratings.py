@@ -85,7 +85,7 @@ def pictures() -> tuple[Picture, ...]:
         place, shared = int(rng.integers(len(group["prompts"]))), int(rng.choice(SHARED_STEPS))
         row, column = index["plans"][f"{shared}"].index([max(DEVICE_STEPS), steps]), index["beps"].index(bep)
         side, kept = index["side"], io.BytesIO()
-        with Image.open(atlas.ATLAS / f"{group['number']}-{place}-{shared}.webp") as sheet:
+        with Image.open(atlas.ATLAS / f"{index['seeds'][0]}-{group['number']}-{place}-{shared}.webp") as sheet:
             cell = sheet.convert("RGB").crop((side * column, side * row, side * (column + 1), side * (row + 1)))
         cell.save(kept, "webp", quality=90)
         found.append(Picture(group["prompts"][place], shared, steps, bep, kept.getvalue()))

@@ -88,16 +88,17 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def open_page(browser: Browser) -> Iterator[Callable[[str], Page]]:
-    """Call it with an address for a page that reaches that server only.
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Call it with an address for a page that reaches that server only; a script runs before all others.
 
     `page.problems` collects errors in the console, uncaught exceptions and requests to elsewhere.
     """
     contexts = []
 
-    def open_(address: str) -> Page:
-        context = browser.new_context()
+    def open_(address: str, script: str = "", **how: object) -> Page:
+        context = browser.new_context(**how)
         contexts.append(context)
+        context.add_init_script(script or "0")
         page = context.new_page()
         page.problems = []
         home = "/".join(address.split("/")[:3]) + "/"

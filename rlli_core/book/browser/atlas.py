@@ -1,10 +1,10 @@
 """The atlas: pictures and scores worked out beforehand, so that the sliders of a page act without any kernel.
 
-`python -m rlli_core.book.browser.atlas` makes `data/results/atlas` (a quarter of an hour on a free core; goes on where it was
-broken off): a sheet of pictures for each group of prompts, prompt and t0, with a row for each plan and a column for each bit
-error probability, for the paper's receiver; for `RECEIVER_GROUPS` also one for the noise-aware receiver and one for earlier
-starts without bit errors; and `atlas.json` with the scores of everybody in `data/personas.yaml` and with what the trained
-policy and the optimum choose.
+`python -m rlli_core.book.browser.atlas` makes `data/results/atlas` (an hour on a free core; goes on where it was broken off):
+a sheet of pictures for each seed, group of prompts, prompt and t0, with a row for each plan and a column for each bit error
+probability, for the paper's receiver; one for late starts of devices that are alone; for `RECEIVER_GROUPS` also one for the
+noise-aware receiver and one for earlier starts without bit errors; and `atlas.json` with the scores of everybody in
+`data/personas.yaml`, with the best start of a device that is alone, and with what the trained policy and the optimum choose.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from ...round import Round, serve
 ATLAS = DATA / "results" / "atlas"
 GROUPS = (0, 11, 9)  # of allocation.prompts.groups(): the paper's bush, a beach, a table
 SHARED_STEPS = (0, 1, 2, 3, 4, 6)
-DEVICE_STEPS = (2, 4, 6, 8)
+DEVICE_STEPS = (1, 2, 4, 8)
 BEPS = (0.0, 0.01, 0.03, 0.06, 0.1, 0.15)
 RECEIVER_GROUPS = GROUPS[:1]  # that have sheets of more than the paper's receiver: all of them would double the atlas
-RESTARTS = (700, 800, 900)  # timesteps of the earlier starts
+RESTARTS = (700, 800, 870, 930)  # timesteps of the earlier starts
 GAINS_DB = (-6.0, 0.0, 3.0)  # of the channels of both users
-SEED = 0
+SEEDS = (0, 1, 2)
 LEAST_BEP = 1e-5  # the panel shows the power of this where no errors are asked for
-SIDE, QUALITY = 128, 72  # pixels of a picture; of WebP
+SIDE, QUALITY = 128, 60  # pixels of a picture; of WebP
 
 
 def plans(shared_steps: int) -> list[tuple[int, int]]:
@@ -66,7 +66,16 @@ def beps(shared_steps: int, receiver: str = "paper") -> tuple[float, ...]:
     return BEPS if shared_steps else BEPS[:1]
 
 
-def rounds(chain: SplitDiffusion, server: str, prompt: str, shared: int, receiver: str = "paper") -> list[Round]:
+def kinds(number: int, shared_steps: int) -> tuple[str, ...]:
+    """The sheets that there are of a group and t0 beside those of the paper's receiver."""
+    if number in RECEIVER_GROUPS and shared_steps:
+        return "restart", "noise_aware"
+    return () if shared_steps else ("restart",)  # late starts, of devices that are alone
+
+
+def rounds(
+    chain: SplitDiffusion, server: str, prompt: str, shared: int, receiver: str = "paper", seed: int = SEEDS[0]
+) -> list[Round]:
     """Rounds whose devices all want `prompt`, one for each length of the longest chain, with a device for each place of its rows.
 
     All devices get the same bit flips, so that along a row nothing differs but how many there are.
@@ -77,8 +86,8 @@ def rounds(chain: SplitDiffusion, server: str, prompt: str, shared: int, receive
         many, plan = len(places), SplitPlan(shared, [t for t, _ in places])
         made.append(
             serve(
-                chain, [Link()] * many, None, server, [prompt] * many, (), plan, None, SEED, beps=[bep for _, bep in places],
-                flip_seeds=[SEED] * many, batch_size=len(beps(shared, receiver)), receiver=receiver,
+                chain, [Link()] * many, None, server, [prompt] * many, (), plan, None, seed, beps=[bep for _, bep in places],
+                flip_seeds=[seed] * many, batch_size=len(beps(shared, receiver)), receiver=receiver,
             )
         )  # fmt: skip
     return made
@@ -90,7 +99,7 @@ def pictures(made: Sequence[Round], shared: int, receiver: str = "paper") -> lis
     return [list(images[i : i + columns]) for i in range(0, len(images), columns)]
 
 
-def restarted(chain: SplitDiffusion, server: str, prompt: str, shared: int) -> list[list]:
+def restarted(chain: SplitDiffusion, server: str, prompt: str, shared: int, seed: int = SEEDS[0]) -> list[list]:
     """Pictures of devices that start earlier on an error-free hand-off, or late where nothing is shared.
 
     Returns:
@@ -105,7 +114,7 @@ def restarted(chain: SplitDiffusion, server: str, prompt: str, shared: int) -> l
         if places:
             plan = SplitPlan(shared, [t for t, _ in places])
             made = serve(
-                chain, [Link()] * many, None, server, [prompt] * many, (), plan, None, SEED,
+                chain, [Link()] * many, None, server, [prompt] * many, (), plan, None, seed,
                 beps=[0.0] * many, batch_size=len(RESTARTS), restarts=[restart for _, restart in places],
             )  # fmt: skip
         images = dict(zip(places, made.images if made else ()))
@@ -113,12 +122,12 @@ def restarted(chain: SplitDiffusion, server: str, prompt: str, shared: int) -> l
     return rows
 
 
-def effective(chain: SplitDiffusion, server: str) -> dict[str, list[list[int]]]:
+def effective(chain: SplitDiffusion, server: str, seed: int = SEEDS[0]) -> dict[str, list[list[int]]]:
     """The timestep whose noise a received hand-off has: t0 to a row for each length of the longest chain, a column a BEP."""
     found = {}
     for shared in SHARED_STEPS[1:]:
-        sent = [chain.server_denoise(server, SplitPlan(shared, longest), SEED) for longest in DEVICE_STEPS]
-        got = [[Link().transmit(one, bep=bep, seed=SEED) for bep in BEPS] for one in sent]
+        sent = [chain.server_denoise(server, SplitPlan(shared, longest), seed) for longest in DEVICE_STEPS]
+        got = [[Link().transmit(one, bep=bep, seed=seed) for bep in BEPS] for one in sent]
         found[f"{shared}"] = [[chain.restart_range(one, "noise-aware")[0] for one in row] for row in got]
     return found
 
@@ -139,14 +148,17 @@ def opinions(agent: PersonaAgent, rows: Sequence[Sequence], prompt: str) -> np.n
     return found.reshape(len(rows), -1, len(who))
 
 
-def bep_by_power(link: Link) -> list[list[float]]:
+def bep_by_power(link: Link, gain: float | None = 1.0) -> list[list[float]]:
     """What the panel knows of a link: pairs of received power (transmit power times channel gain, in watts) and BEP.
 
     Powers rise from 0 and BEPs fall from 0.5 to `LEAST_BEP`, evenly on a logarithmic scale. With the logarithm of the BEP
     interpolated linearly between two pairs, powers are right to 0.3 % at BEPs up to 0.3, and BEPs to 2 %, for every modulation.
+
+    Args:
+        gain: of the channel; None averages over the link's fading.
     """
     levels = np.geomspace(0.5, LEAST_BEP, 129)
-    powers = [0.0, *(link.power_for_bep(float(bep), gain=1.0) for bep in levels[1:])]
+    powers = [0.0, *(link.power_for_bep(float(bep), gain=gain) for bep in levels[1:])]
     return [[float(f"{power:.6g}"), float(f"{bep:.6g}")] for power, bep in zip(powers, levels)]
 
 
@@ -189,18 +201,18 @@ def read() -> dict:
     """
     if not (ATLAS / "atlas.json").is_file():
         raise ModelNotFound(f"no atlas at {ATLAS}; make it with: python -m rlli_core.book.browser.atlas")
-    return read_json(ATLAS / "atlas.json", "groups", "people")
+    return read_json(ATLAS / "atlas.json", "groups", "people", "best_starts")
 
 
 def scores() -> pd.DataFrame:
-    """All scores: columns group (its first prompt), prompt, shared_steps, longest, device_steps, bep, person, score."""
+    """All scores: columns seed, group (its first prompt), prompt, shared_steps, longest, device_steps, bep, person, score."""
     index, parts = read(), []
     for group in index["groups"]:
         for name, values in group["scores"].items():
-            place, shared = map(int, name.split("-"))
+            seed, place, shared = map(int, name.split("-"))
             places = product(plans(shared), beps(shared), index["people"])
-            rows = [(*plan, bep, person) for plan, bep, person in places]
-            part = pd.DataFrame(rows, columns=["longest", "device_steps", "bep", "person"])
+            rows = [(seed, *plan, bep, person) for plan, bep, person in places]
+            part = pd.DataFrame(rows, columns=["seed", "longest", "device_steps", "bep", "person"])
             part = part.assign(score=np.ravel(values) / 1000, shared_steps=shared, prompt=group["prompts"][place])
             parts.append(part.assign(group=group["prompts"][0]))
     return pd.concat(parts, ignore_index=True)
@@ -246,26 +258,38 @@ def gather(folder: Path) -> None:
         write_sheet(rows, folder / f"{name}.webp")
         write_json(folder / f"{name}.json", {"scores": opinions(agent, rows, prompt).tolist()})
 
-    for number, shared in tqdm(list(product(GROUPS, SHARED_STEPS)), desc="atlas", unit="sheets"):
+    for seed, number, shared in tqdm(list(product(SEEDS, GROUPS, SHARED_STEPS)), desc="atlas", unit="sheets"):
         group = made_of[number]
         for place, prompt in enumerate(group):
-            if not (folder / f"{number}-{place}-{shared}.json").exists():
-                made = rounds(chain, group[0], prompt, shared)
-                rows = pictures(made, shared)
+            name = f"{seed}-{number}-{place}-{shared}"
+            if not (folder / f"{name}.json").exists():
+                made = rounds(chain, group[0], prompt, shared, seed=seed)
                 if shared and place == 0:  # whatever the devices want, they are sent the same
-                    write_sheet(stages(chain, made), folder / f"{number}-sent-{shared}.webp")
-                keep(f"{number}-{place}-{shared}", rows, prompt)
-    for number, shared in tqdm(list(product(RECEIVER_GROUPS, SHARED_STEPS)), desc="receivers", unit="sheets"):
-        group = made_of[number]
-        for place, prompt in enumerate(group):
-            name = f"{number}-{place}-{shared}"
-            if shared and not (folder / f"{name}-noise_aware.json").exists():
-                made = rounds(chain, group[0], prompt, shared, "noise-aware")
+                    write_sheet(stages(chain, made), folder / f"{seed}-{number}-sent-{shared}.webp")
+                keep(name, pictures(made, shared), prompt)
+            if "restart" in kinds(number, shared) and not (folder / f"{name}-restart.json").exists():
+                keep(f"{name}-restart", restarted(chain, group[0], prompt, shared, seed), prompt)
+            if "noise_aware" in kinds(number, shared) and not (folder / f"{name}-noise_aware.json").exists():
+                made = rounds(chain, group[0], prompt, shared, "noise-aware", seed)
                 keep(f"{name}-noise_aware", pictures(made, shared, "noise-aware"), prompt)
-            if not (folder / f"{name}-restart.json").exists():
-                keep(f"{name}-restart", restarted(chain, group[0], prompt, shared), prompt)
-    for number in RECEIVER_GROUPS:
-        write_json(folder / f"{number}-effective.json", effective(chain, made_of[number][0]))
+    for seed, number in product(SEEDS, GROUPS):
+        write_json(folder / f"{seed}-{number}-effective.json", effective(chain, made_of[number][0], seed))
+
+
+def best_starts(found: Sequence[dict]) -> dict[int, int | None]:
+    """The start of a device alone that everybody scores highest on average, for each of `DEVICE_STEPS`; None is its own grid.
+
+    Over all groups, prompts and seeds, never picture by picture: the best of several draws would flatter the device.
+
+    Args:
+        found: groups as in the index.
+    """
+    own, late = (
+        np.concatenate([np.array(values) for group in found for name, values in group[kind].items() if name.endswith("-0")], 2)
+        for kind in ("scores", "restart")
+    )  # (plan, start, people of every sheet)
+    means = np.concatenate([own, late], 1).mean(2)
+    return {steps: (None, *RESTARTS)[int(row.argmax())] for steps, row in zip(DEVICE_STEPS, means)}
 
 
 def assemble(folder: Path, output: Path = ATLAS) -> None:
@@ -276,21 +300,15 @@ def assemble(folder: Path, output: Path = ATLAS) -> None:
         return read_json(folder / f"{name}.json", *fields, remedy="delete it and gather again")
 
     for number in GROUPS:
-        places = list(product(range(len(made_of[number])), SHARED_STEPS))
-        parts = {
-            "scores": {f"{place}-{shared}": kept(f"{number}-{place}-{shared}", "scores")["scores"] for place, shared in places}
-        }
-        if number in RECEIVER_GROUPS:
-            parts["effective"] = kept(f"{number}-effective")
-            for kind in ("noise_aware", "restart"):
-                parts[kind] = {
-                    f"{place}-{shared}": kept(f"{number}-{place}-{shared}-{kind}", "scores")["scores"]
-                    for place, shared in places
-                    if shared or kind == "restart"
-                }
-        found.append({"number": number, "prompts": made_of[number]} | parts | choices(made_of[number]))
-    about = {"shared_steps": SHARED_STEPS, "device_steps": DEVICE_STEPS, "beps": BEPS, "gains_db": GAINS_DB, "seed": SEED}
-    about |= {"restarts": RESTARTS}
+        parts: dict[str, dict] = {kind: {} for kind in ("scores", "restart", "noise_aware")}
+        for seed, place, shared in product(SEEDS, range(len(made_of[number])), SHARED_STEPS):
+            for kind in ("scores", *kinds(number, shared)):
+                name = f"{seed}-{number}-{place}-{shared}" + ("" if kind == "scores" else f"-{kind}")
+                parts[kind][f"{seed}-{place}-{shared}"] = kept(name, "scores")["scores"]
+        starts = {"effective": {seed: kept(f"{seed}-{number}-effective") for seed in SEEDS}}
+        found.append({"number": number, "prompts": made_of[number]} | parts | starts | choices(made_of[number]))
+    about = {"shared_steps": SHARED_STEPS, "device_steps": DEVICE_STEPS, "beps": BEPS, "gains_db": GAINS_DB, "seeds": SEEDS}
+    about |= {"restarts": RESTARTS, "best_starts": best_starts(found)}
     about |= {"side": SIDE, "people": list(people()), "plans": {shared: plans(shared) for shared in SHARED_STEPS}}
     about["bep_by_power"] = bep_by_power(ServiceConfig().link)
     for sheet in folder.glob("[!.]*.webp"):

@@ -1,4 +1,5 @@
 from .explorer import Explorer as Explorer
+from .links import linked_map as linked_map
 from .pages import airtime_panel as airtime_panel
 from .pages import allocation_panel as allocation_panel
 from .pages import deployment_panel as deployment_panel

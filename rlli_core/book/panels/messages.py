@@ -6,7 +6,7 @@ Python writes, such as `atlas.json`, keep Python's names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -58,16 +58,18 @@ class User(Message):
         prompt: what the user wants.
         device_steps: t_k.
         bep: bit error probability on the way to the device, in [0, 0.5].
-        restart: timestep at which the device starts; None where the receiver leaves it, or for a device that is alone where
-            its grid begins.
-        person: who judges, a name of `data/personas.yaml`.
+        restart: timestep at which the device starts, lifted to the noise of what arrived; None where the receiver leaves it, or
+            for a device that is alone where its grid begins.
+        person: who judges: a name of `data/personas.yaml`, or five traits.
+        alone: whether the user stays out of the sharing.
     """
 
     prompt: str
     device_steps: int
     bep: float
     restart: int | None
-    person: str
+    person: str | Sequence[float]
+    alone: bool
 
 
 @dataclass(frozen=True)
@@ -75,19 +77,17 @@ class State(Message):
     """Where all controls stand.
 
     Attributes:
-        group: number of the group of prompts, in `Config.groups`.
         server_prompt: what the server draws.
         shared_steps: t0.
-        gain_db: gain of the channels to all devices, in dB; sets what power a bit error probability takes.
-        seed: of the initial noise; device k's bit flips take seed + k.
+        channel: number of the channel to all devices, in `Config.channels`; says what power a bit error probability takes.
+        seed: of the initial noise, and of the bit flips of all devices, so that they differ in nothing else.
         receiver: of all devices, one of `records.RECEIVERS`.
         users: one a device.
     """
 
-    group: int
     server_prompt: str
     shared_steps: int
-    gain_db: float
+    channel: int
     seed: int
     receiver: str
     users: tuple[User, ...]
@@ -101,15 +101,17 @@ class Picture(Message):
     """One picture of a round, a PNG in the message's buffer; no buffer where nothing was sent.
 
     Attributes:
-        stage: "sent", "received" or "image", as in `round.Stage`.
+        stage: "sent", "received" or "image", as in `round.Stage`; "lone" is the device alone at its best start.
         device: counted from 0; None for the server's.
         lowest: the lowest timestep from which the device may start on what it received; None for the other stages.
-        scores: name of a person to the score, as far as they are known; none but for an image.
+        flipped: bits that arrived wrong; None for the other stages.
+        scores: name of a person to the score, as far as they are known, with "" for the judge; none but for "image" and "lone".
     """
 
     stage: str
     device: int | None
     lowest: int | None
+    flipped: int | None
     scores: dict[str, float]
 
 
@@ -131,32 +133,62 @@ class Choice(Message):
 
 
 @dataclass(frozen=True)
+class Channel(Message):
+    """A channel to the devices.
+
+    Attributes:
+        name: in words.
+        gain_db: gain during the packet, in dB; None averages over the fading.
+        bep_by_power: pairs of transmit power in watts and BEP, see `atlas.bep_by_power`.
+    """
+
+    name: str
+    gain_db: float | None
+    bep_by_power: Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True)
 class Config(Message):
     """What the panel is made of.
 
     Attributes:
-        groups: prompts that may come together, the server's first.
-        people: names of all who can judge.
-        beps, gains_db, restarts: places of the sliders.
+        groups: prompts that may come together and were worked out, the server's first.
+        prompts: all that may come together, to suggest some.
+        people: name to title and traits of all who can judge.
+        traits: their names, in that order.
+        beps, restarts: places of the sliders.
+        channels: that there are.
         receivers: the paper's first.
         max_shared_steps, max_device_steps: their ends.
         start: where they stand at first.
-        server_step_energy, power_weight, server_budget: delta_0, beta and E_T of the service, constraint (24).
+        whole_page: whether the panel takes the width of its page.
+        best_starts: pairs of own steps, rising, and the start that serves a device alone best; None is its own grid.
+        step_energy_mwh, server_step_energy_mwh: of one denoising step.
+        step_s, server_step_s: seconds of one denoising step.
         airtime_s: seconds that a latent is on air.
-        bep_by_power: pairs of received power in watts and BEP of the link, see `atlas.bep_by_power`.
+        payload_bits: bits of a latent.
+        latent_shape: (1, C, h, w).
+        flip_stream: number that keeps the draws of bit flips apart from others of the same seed.
     """
 
     groups: tuple[tuple[str, ...], ...]
-    people: tuple[str, ...]
+    prompts: tuple[str, ...]
+    people: dict[str, dict]
+    traits: tuple[str, ...]
     beps: tuple[float, ...]
-    gains_db: tuple[float, ...]
     restarts: tuple[int, ...]
+    channels: tuple[Channel, ...]
     receivers: tuple[str, ...]
     max_shared_steps: int
     max_device_steps: int
     start: State
-    server_step_energy: float
-    power_weight: float
-    server_budget: float
+    whole_page: bool
+    best_starts: tuple[tuple[int, int | None], ...]
+    step_energy_mwh: float
+    server_step_energy_mwh: float
+    step_s: float
+    server_step_s: float
     airtime_s: float
-    bep_by_power: list[list[float]]
+    payload_bits: int
+    latent_shape: tuple[int, ...]
+    flip_stream: int

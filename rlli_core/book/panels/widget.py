@@ -10,7 +10,7 @@ import anywidget
 from ...errors import RlliError
 
 STATIC = Path(__file__).parent / "static"
-STYLE = (STATIC / "panel.css").read_text(encoding="utf-8")
+STYLE = "".join((STATIC / f"{name}.css").read_text(encoding="utf-8") for name in ("panel", "screen"))
 
 
 class Stale(Exception):

@@ -247,7 +247,7 @@ def test_the_page_stays_responsive(page):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"serverPrompt": "a zebra in front of a bush"}, "does not know “zebra”.*knows.*a, an, and, apple,.*watermelon"),
+        ({"serverPrompt": "a zebra in front of a bush"}, "does not know “zebra”; it knows [0-9]+ words and the comma"),
         ({"devicePrompts": ["a dog; a cat!"]}, "does not know “;”, “!”"),
         ({"devicePrompts": ["a " * 23]}, "has 23 words: at most 22"),
         ({"devicePrompts": [None]}, "must be text"),

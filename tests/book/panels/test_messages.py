@@ -9,7 +9,7 @@ from rlli_core.book.panels.messages import Choice, Message, Picture, State, User
 from rlli_core.book.panels.widget import STATIC
 from rlli_core.errors import InvalidArgument
 
-STATE = {"group": 0, "serverPrompt": "a", "sharedSteps": 2, "gainDb": 0.0, "seed": 4, "receiver": "paper", "users": []}
+STATE = {"serverPrompt": "a", "sharedSteps": 2, "channel": 1, "seed": 4, "receiver": "paper", "users": []}
 
 
 def declared():
@@ -21,15 +21,17 @@ def declared():
 
 def test_both_languages_declare_the_same_fields():
     ours = {cls.__name__: [camel_case(field.name) for field in fields(cls)] for cls in Message.__subclasses__()}
-    assert declared() == ours and set(ours) == {"User", "State", "Picture", "Choice", "Config"}
+    assert declared() == ours and set(ours) == {"User", "State", "Picture", "Choice", "Channel", "Config"}
 
 
 def test_a_record_comes_back_as_it_was_sent():
-    state = State(1, "a", 3, -6.0, 7, "noise-aware", (User("a", 4, 0.03, 800, "GA1"), User("b", 8, 0.0, None, "GA2")))
+    state = State("a", 3, 1, 7, "noise-aware", (User("a", 4, 0.03, 800, "GA1", False), User("b", 8, 0.0, None, "GA2", True)))
     told = state.told()
-    assert told["users"][1] == {"prompt": "b", "deviceSteps": 8, "bep": 0.0, "restart": None, "person": "GA2"}
+    expected = {"prompt": "b", "deviceSteps": 8, "bep": 0.0, "restart": None, "person": "GA2", "alone": True}
+    assert told["users"][1] == expected
     assert State.of(told) == state
-    assert Picture("sent", None, None, {}).told() == {"stage": "sent", "device": None, "lowest": None, "scores": {}}
+    expected = {"stage": "sent", "device": None, "lowest": None, "flipped": None, "scores": {}}
+    assert Picture("sent", None, None, None, {}).told() == expected
     assert Choice(1, (2, 3), (4.0, 5.0), (0.1, 0.2)).told()["powersW"] == [4.0, 5.0]
 
 

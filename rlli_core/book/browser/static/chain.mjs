@@ -59,7 +59,9 @@ export class Chain {
    * @param {(step: object) => Promise<void>} onStep awaited after each step; what it throws ends the run
    * @param {(ranges: number[][]) => Promise<void>} onSent likewise, once what the server sends is there
    */
-  async run({ serverPrompt, devicePrompts, sharedSteps, deviceSteps, beps, seed, receiver, restarts }, onStep, onSent) {
+  async run(request, onStep, onSent) {
+    const { serverPrompt, devicePrompts, sharedSteps, deviceSteps, beps, seed, receiver, liftRestarts, frames = false } = request;
+    const flipSeeds = request.flipSeeds ?? devicePrompts.map((_, k) => seed + k);
     const started = performance.now();
     const { schedule, latent_shape: shape, link, restart_stream: stream } = this.settings;
     const plan = planSteps(schedule.alphas_cumprod.length, sharedSteps, deviceSteps);
@@ -67,23 +69,26 @@ export class Chain {
     const steps = plan.server.length + plan.devices.flat().length;
     const tell = (stage, offset) => (step) => onStep({ ...stage, step: offset + step, steps });
 
-    const shared = [seed, serverPrompt, plan.server];
+    const shared = [seed, serverPrompt, plan.server, frames];
     const sent = await this.#keep(["sent", ...shared], async () => {
       const told = tell({ stage: "server", device: null }, 0);
-      const latent = await this.#walk(torchNormal(seed, size), serverPrompt, plan.server, told);
-      return { latent, image: await this.#picture(latent, plan) };
+      const seen = frames ? [] : null;
+      const latent = await this.#walk(torchNormal(seed, size), serverPrompt, plan.server, told, seen);
+      return { latent, image: await this.#picture(latent, plan), frames: seen };
     });
     const packet = sharedSteps > 0 ? encode(sent.latent) : null; // nothing shared, nothing sent
     const handoffs = devicePrompts.map((_, k) => ({
       timestep: plan.timestep, seed, steps: plan.devices[k], damage: packet && moments(packet, link.bits, beps[k]),
     }));
-    await onSent(handoffs.map((handoff) => restartRange(schedule, handoff, receiver)));
+    const ranges = handoffs.map((handoff) => restartRange(schedule, handoff, receiver));
+    await onSent(ranges);
+    const restarts = request.restarts.map((t, k) => (t !== null && liftRestarts ? Math.max(t, ranges[k][0]) : t));
     const devices = [];
     let offset = plan.server.length;
     for (const [k, prompt] of devicePrompts.entries()) {
       const told = tell({ stage: "device", device: k }, offset);
-      const { codes, flippedBits } = packet ? flipBits(packet.codes, beps[k], seed + k, link.stream) : { flippedBits: 0 };
-      const flips = packet && beps[k] > 0 ? [beps[k], seed + k] : [];
+      const { codes, flippedBits } = packet ? flipBits(packet.codes, beps[k], flipSeeds[k], link.stream) : { flippedBits: 0 };
+      const flips = packet && beps[k] > 0 ? [beps[k], flipSeeds[k]] : [];
       const received = packet === null ? sent : await this.#keep(["received", ...shared, ...flips], async () => {
         const latent = decode({ ...packet, codes });
         return { latent, image: await this.#picture(latent, plan) };
@@ -92,10 +97,11 @@ export class Chain {
       const { latent: start, walk } = receive(schedule, handoff, deviceSteps[k], receiver, restarts[k], stream);
       const knowing = flips.length ? receiver : null; // without errors all receivers do the same
       const made = await this.#keep(["image", ...shared, ...flips, prompt, walk, knowing, restarts[k]], async () => {
-        const latent = await this.#walk(start, prompt, walk, told);
-        return { latent, image: await this.#decode(latent) };
+        const seen = frames ? [] : null;
+        const latent = await this.#walk(start, prompt, walk, told, seen);
+        return { latent, image: await this.#decode(latent), frames: seen };
       });
-      devices.push({ ...made, received, flippedBits, payloadBits: packet ? link.bits * size : 0 });
+      devices.push({ ...made, received, lowest: ranges[k][0], flippedBits, payloadBits: packet ? link.bits * size : 0 });
       offset += plan.devices[k].length;
     }
     return { sent, devices, milliseconds: performance.now() - started };
@@ -120,8 +126,8 @@ export class Chain {
     });
   }
 
-  /** Take the steps one after another towards the prompt. */
-  async #walk(latent, prompt, steps, told) {
+  /** Take the steps one after another towards the prompt; `seen`, a list or null, gets the timestep and the picture of each. */
+  async #walk(latent, prompt, steps, told, seen = null) {
     if (steps.length === 0) return latent;
     const { schedule, latent_shape: shape, guidance_scale: guidance, tokens } = this.settings;
     const texts = [...(await this.#embed("")), ...(await this.#embed(prompt))];
@@ -132,6 +138,7 @@ export class Chain {
     for (const [i, step] of steps.entries()) {
       const inputs = { latent: this.#tensor(latent, shape), timestep: this.#tensor([step[0]], [1]), ...fixed };
       latent = ddimStep(schedule, await this.#compute(this.sessions.unet, inputs), latent, step);
+      seen?.push({ timestep: step[0], image: await this.#decode(latent) });
       await told(i + 1);
     }
     return latent;

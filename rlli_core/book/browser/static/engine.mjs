@@ -31,6 +31,7 @@ export class UnreadableScore extends EngineError {
  * @property {ImageData} image
  * @property {Stage} received what the link delivered, decoded where it stands; where no step was shared nothing is sent: the
  *   device's own noise, shown as grey
+ * @property {number} lowest the timestep from which the device may start
  * @property {number} flippedBits
  * @property {number} payloadBits 0 where nothing is sent
  *
@@ -123,6 +124,10 @@ export class Engine {
    * @param {number} request.seed of the noise, a whole number of 0 or more
    * @param {string} [request.receiver] of all devices, "paper" or "noise-aware", as in Python's `device_denoise`
    * @param {(number | null)[]} [request.restarts] the timestep at which each device starts, or null for where its receiver does
+   * @param {boolean} [request.liftRestarts] whether a restart below what is possible is lifted to it, not refused
+   * @param {number[]} [request.flipSeeds] of each device's bit flips; by default seed + k for device k
+   * @param {boolean} [request.frames] whether the answer has the picture after each step: `sent.frames` and each device's
+   *   `frames`, lists of {timestep, image}
    * @param {(step: StepReport) => void} [request.onStep] called after every denoising step
    * @param {(ranges: [number, number][]) => void} [request.onSent] called when the server's latent is there, with the lowest
    *   and highest timestep at which each device may start

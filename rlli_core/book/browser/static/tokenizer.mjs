@@ -29,8 +29,7 @@ export function tokenize(prompt, tokens) {
   const unknown = [...new Set(words.filter((word) => !Object.hasOwn(tokens.words, word)))];
   if (unknown.length) {
     throw new EngineError(
-      `The model does not know ${unknown.map((word) => `“${word}”`).join(", ")} in “${prompt}”. ` +
-        `It knows the comma and these words: ${wordList(tokens).join(", ")}.`,
+      `The model does not know ${unknown.map((word) => `“${word}”`).join(", ")}; it knows ${wordList(tokens).length} words and the comma.`,
     );
   }
   const most = tokens.length - 2;

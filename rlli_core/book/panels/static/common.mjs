@@ -37,18 +37,6 @@ export function slider(text, values, show, changed) {
   };
 }
 
-/** A labelled switch between two values; `show` turns a value into the text beside it. */
-export function toggle(text, [off, on], show, changed) {
-  const input = make("input", { type: "checkbox" });
-  const beside = make("output");
-  const get = () => (input.checked ? on : off);
-  const tell = () => (beside.textContent = show(get()));
-  input.setAttribute("role", "switch");
-  input.addEventListener("input", () => (tell(), changed()));
-  return { element: make("label", { className: "toggle" }, make("span", { textContent: text }), input, beside),
-    get, set: (value) => ((input.checked = value === on), tell()) };
-}
-
 /** A labelled text field that suggests `options`, or a choice among them if `closed`. */
 export function field(text, options, changed, closed = false) {
   const input = closed ? make("select") : make("input", { type: "text", autocomplete: "off", spellcheck: false });

@@ -1,11 +1,12 @@
-// Who answers the panel: a kernel, precomputed pictures, or the model in this browser. All have
-//   run(state, { signal, progress, draw, allow }) -> what to say; calls draw(stage, device, picture, caption) as pictures come, and before
-//     a device starts allow(device, lowest, restarts): the lowest timestep at which it may, and those that there are (null: all). What is
-//     said and captions are lists of texts and elements, never HTML: names and prompts come from files and readers
+// Who answers the panel: a kernel, or on the built page pictures worked out beforehand and the model in this browser. Both have
+//   run(state, { signal, progress, show }) -> what to say of it; calls show(Shown) as pictures and scores come
 //   choice(who, state) -> Choice of "policy" or "optimum"
-//   start(tell), only where there is more to be had: bring the model into the browser
-
-import { asker, assets, load, make } from "./common.mjs";
+//   snap(state) -> the state itself, or the nearest that can be shown
+//   places(state) -> the places of each control that were worked out, null where the controls go anywhere
+// and the page's also
+//   ready() -> when the pictures' index is there; size() -> bytes of the model; start(tell): bring the model into the browser
+//   steps(state, ...) -> every step of the chain; flips(state, k) -> which bits arrive wrong
+import { asker, assets, load } from "./common.mjs";
 
 /**
  * What crosses between Python and JavaScript, as `messages.py` declares it; there is also what each field means.
@@ -15,22 +16,16 @@ import { asker, assets, load, make } from "./common.mjs";
  * @property {number} deviceSteps
  * @property {number} bep
  * @property {number | null} restart
- * @property {string} person
+ * @property {string | number[]} person
+ * @property {boolean} alone
  *
  * @typedef {object} State
- * @property {number} group
  * @property {string} serverPrompt
  * @property {number} sharedSteps
- * @property {number} gainDb
+ * @property {number} channel
  * @property {number} seed
  * @property {string} receiver
  * @property {User[]} users
- *
- * @typedef {object} Picture
- * @property {"sent" | "received" | "image"} stage
- * @property {number | null} device
- * @property {number | null} lowest
- * @property {Object<string, number>} scores
  *
  * @typedef {object} Choice
  * @property {number} sharedSteps
@@ -38,37 +33,72 @@ import { asker, assets, load, make } from "./common.mjs";
  * @property {number[]} powersW
  * @property {number[]} beps
  *
+ * @typedef {object} Picture
+ * @property {"sent" | "received" | "image" | "lone"} stage
+ * @property {number | null} device
+ * @property {number | null} lowest
+ * @property {number | null} flipped
+ * @property {Object<string, number>} scores
+ *
+ * @typedef {object} Channel
+ * @property {string} name
+ * @property {number | null} gainDb
+ * @property {number[][]} bepByPower
+ *
  * @typedef {object} Config
  * @property {string[][]} groups
- * @property {string[]} people
+ * @property {string[]} prompts
+ * @property {Object<string, object>} people
+ * @property {string[]} traits
  * @property {number[]} beps
- * @property {number[]} gainsDb
  * @property {number[]} restarts
+ * @property {Channel[]} channels
  * @property {string[]} receivers
  * @property {number} maxSharedSteps
  * @property {number} maxDeviceSteps
  * @property {State} start
- * @property {number} serverStepEnergy
- * @property {number} powerWeight
- * @property {number} serverBudget
+ * @property {boolean} wholePage
+ * @property {number[][]} bestStarts
+ * @property {number} stepEnergyMwh
+ * @property {number} serverStepEnergyMwh
+ * @property {number} stepS
+ * @property {number} serverStepS
  * @property {number} airtimeS
- * @property {number[][]} bepByPower
+ * @property {number} payloadBits
+ * @property {number[]} latentShape
+ * @property {number} flipStream
  */
 
-const NOTHING = "nothing is sent";
-/** The score of the person who judges, then those of all people as far as they are known: a list of [name, score or null]. */
-const scores = (person, all) => {
-  const tell = ([name, value]) => `${name}: ${value === null ? "no rating" : value.toFixed(2)}`;
-  const own = make("span", { className: "score", textContent: tell(all.find(([name]) => name === person)) });
-  const everybody = all.map((one) => tell(one).replaceAll(" ", "\u00a0")).join(" · ");
-  return [make("br"), own, ...(all.length > 1 ? [make("span", { className: "others", textContent: everybody })] : [])];
-};
-/** What is below the picture of a stage. */
-const caption = (stage, k, { sharedSteps, users }) => {
-  if (stage === "image") return `device ${k + 1}: ${users[k].prompt || "(no words)"}`;
-  if (!sharedSteps) return NOTHING;
-  return stage === "sent" ? `the server's latent after ${sharedSteps} step${sharedSteps > 1 ? "s" : ""}` : `received by device ${k + 1}`;
-};
+/**
+ * What the sources tell the screen:
+ *
+ * @typedef {ImageData | {image: CanvasImageSource, x: number, y: number, side: number}} Drawing
+ *
+ * @typedef {object} Rated a picture and its scores: of a person's name, or "" for who judges; null where there is no rating
+ * @property {Drawing} picture
+ * @property {Object<string, number | null>} scores
+ *
+ * @typedef {object} Lane what one device receives and makes of it, and what it would make alone from its best start
+ * @property {Drawing | null} received
+ * @property {number | null} lowest timestep from which the device may start
+ * @property {number | null} flipped bits that arrived wrong
+ * @property {Rated} image
+ * @property {Rated} lone
+ *
+ * @typedef {object} Shown
+ * @property {Drawing | null} sent
+ * @property {Partial<Lane>[]} users
+ */
+
+/** Whether a device takes part in the sharing. */
+export const shares = (state, user) => state.sharedSteps > 0 && !user.alone;
+
+/** Own steps of the longest chain among those who share, which sets the server's grid; 0 if nobody does. */
+export const longestOf = (state) => Math.max(0, ...state.users.filter((u) => shares(state, u)).map((u) => u.deviceSteps));
+
+/** The start that serves a device alone best. */
+export const bestStart = (config, steps) =>
+  (config.bestStarts.filter(([known]) => known <= steps).at(-1) ?? config.bestStarts[0])[1];
 
 /** The line through points (xs, ys) at `x`, of rising xs; beyond their ends, the end. */
 function interpolate(x, xs, ys) {
@@ -77,183 +107,235 @@ function interpolate(x, xs, ys) {
   return ys[i - 1] + ((ys[i] - ys[i - 1]) * (x - xs[i - 1])) / (xs[i] - xs[i - 1]);
 }
 
-/** Transmit power in watts that a bit error probability takes at a linear channel gain; none takes that of the table's least. */
-export const powerFor = (bep, gain, bepByPower) =>
-  interpolate(-Math.log(bep), bepByPower.map(([, known]) => -Math.log(known)), bepByPower.map(([power]) => power)) / gain;
+/** Transmit power in watts that a bit error probability takes on a channel; none takes that of the table's least. */
+export const powerFor = (bep, { bepByPower }) =>
+  interpolate(-Math.log(bep), bepByPower.map(([, known]) => -Math.log(known)), bepByPower.map(([power]) => power));
 
-/** Bit error probability at a power in watts and a linear channel gain. */
-const bepAt = (power, gain, bepByPower) =>
-  Math.exp(interpolate(power * gain, bepByPower.map(([known]) => known), bepByPower.map(([, bep]) => Math.log(bep))));
+/** Bit error probability at a power in watts on a channel. */
+export const bepAt = (power, { bepByPower }) =>
+  Math.exp(interpolate(power, bepByPower.map(([known]) => known), bepByPower.map(([, bep]) => Math.log(bep))));
+
+/** The one of `values` nearest to `value`; null is near to nothing but itself. */
+export function nearest(values, value) {
+  if (values.includes(value)) return value;
+  const numbers = values.filter((one) => one !== null);
+  if (value === null || !numbers.length) return values[0];
+  return numbers.reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a));
+}
 
 /** A Jupyter kernel. */
 export function kernelSource(model) {
   const ask = asker(model);
-
-  async function show({ stage, device, scores: given }, buffers, state, draw) {
-    const image = buffers.length ? await createImageBitmap(new Blob([buffers[0]])) : null;
-    const judged = Object.entries(given);
-    const said = judged.length ? scores(state.users[device].person, judged) : [];
-    draw(stage, device, image && { image, x: 0, y: 0, side: image.width }, [caption(stage, device, state), ...said]);
-  }
-
   return {
     choice: (who, state) => ask({ kind: "choice", who, state }),
-    async run(state, { signal, progress, draw, allow }) {
+    snap: (state) => state,
+    places: () => null,
+    async run(state, { signal, progress, show }) {
+      const shown = { sent: null, users: state.users.map(() => ({})) };
       let drawn = Promise.resolve(); // decoding takes a moment, in which no picture must overtake another
-      const said = await ask({ kind: "run", state }, signal, (answer, buffers) => {
-        if (answer.stage === "received") allow(answer.device, answer.lowest, null); // before a start below it is refused
-        drawn = drawn.then(() => (answer.kind === "progress" ? progress(answer.value) : show(answer, buffers, state, draw)));
+      async function take({ stage, device, lowest, flipped, scores }, buffers) {
+        const image = buffers.length ? await createImageBitmap(new Blob([buffers[0]])) : null;
+        const picture = image && { image, x: 0, y: 0, side: image.width };
+        if (stage === "sent") shown.sent = picture;
+        else if (stage === "received") Object.assign(shown.users[device], { received: picture, lowest, flipped });
+        else shown.users[device][stage] = { picture, scores };
+        show({ sent: shown.sent, users: shown.users.map((one) => ({ ...one })) });
+      }
+      await ask({ kind: "run", state }, signal, (answer, buffers) => {
+        drawn = drawn.then(() => (answer.kind === "progress" ? progress(answer.value) : take(answer, buffers)));
       });
       await drawn;
-      return [said];
+      return "Computed by the kernel.";
     },
   };
 }
 
-/** The built page: pictures from the atlas until `start` has brought the model into the browser. */
+/** The built page: pictures from the atlas, and the model once `start` has brought it into the browser. */
 export function pageSource(config) {
   const root = assets(), sheets = new Map();
-  let atlas, engine;
+  let index, all, engine; // all: the atlas' index, once it is there
 
-  const index = () => (atlas ??= load("script", "atlas/atlas.js").then(() => globalThis.rlliAtlas));
   const sheet = (name) => {
     if (!sheets.has(name)) sheets.set(name, load("img", `atlas/${name}.webp`));
     return sheets.get(name);
   };
-  const nearest = (values, value) => values.reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a));
+  const groupOf = ({ serverPrompt }) => all.groups.find(({ prompts }) => prompts[0] === serverPrompt);
+  const words = (state) => [state.serverPrompt, ...state.users.map((u) => u.prompt)];
 
-  /**
-   * Where in the atlas the state is, or nearest to it. A device is in one of three kinds of sheets: "restart" has earlier
-   * starts, without bit errors; "noise_aware" that receiver, with some; "paper" all else, and where the others are not there.
-   */
-  function locate(state, all) {
-    const group = all.groups[state.group];
-    const sharedSteps = nearest(all.shared_steps, state.sharedSteps);
-    const own = state.users.map((u) => nearest(all.device_steps, u.deviceSteps));
-    const longest = Math.max(...own);
-    const beps = all.beps.slice(0, sharedSteps ? undefined : 1);
-    return { group, sharedSteps, longest, users: state.users.map((u, k) => {
-      const [asked, noiseAware] = [beps.indexOf(nearest(beps, u.bep)), state.receiver === "noise-aware"];
-      const timesteps = group.effective?.[sharedSteps]?.[all.device_steps.indexOf(longest)];
-      const lowest = sharedSteps ? timesteps?.[noiseAware ? asked : 0] ?? null : 0;
-      const starts = group.restart ? all.restarts.filter((t) => t >= lowest) : [];
-      const restart = u.restart !== null && starts.length ? nearest(starts, u.restart) : null;
-      const received = restart === null ? asked : 0; // column of the picture of what is received
-      const kind = restart !== null ? "restart" : noiseAware && received && group.noise_aware ? "noise_aware" : "paper";
+  function places(state) {
+    if (!all) return null;
+    const group = groupOf(state), others = group && Object.keys(group.noise_aware).length > 0;
+    return {
+      sharedSteps: all.shared_steps, seed: all.seeds, receiver: config.receivers.slice(0, others ? undefined : 1),
+      users: state.users.map((u) => {
+        const shared = shares(state, u);
+        const timesteps = shared && group?.effective[state.seed]?.[state.sharedSteps];
+        const lowest = timesteps && timesteps[all.device_steps.indexOf(longestOf(state))]?.[0];
+        const starts = !shared ? all.restarts : others && u.bep === 0 ? all.restarts.filter((t) => t >= (lowest ?? 0)) : [];
+        return { deviceSteps: all.device_steps, bep: all.beps, restart: [null, ...starts] };
+      }),
+    };
+  }
+
+  /** Where in the atlas a state is; null if it is nowhere. */
+  function locate(state) {
+    const group = all && groupOf(state), at = group && places(state);
+    if (!at || !at.seed.includes(state.seed) || !at.sharedSteps.includes(state.sharedSteps)) return null;
+    const longest = longestOf(state), { seed } = state;
+    const users = state.users.map((u, k) => {
+      const place = group.prompts.indexOf(u.prompt), shared = shares(state, u), bep = shared ? all.beps.indexOf(u.bep) : 0;
+      const noiseAware = shared && bep > 0 && state.receiver !== config.receivers[0];
+      if (place < 0 || bep < 0 || !at.users[k].deviceSteps.includes(u.deviceSteps) || !at.users[k].restart.includes(u.restart)
+        || (noiseAware && !at.receiver.includes(state.receiver))) return null;
+      const cell = (kind, sharedSteps, column) => ({
+        kind, column, name: `${seed}-${group.number}-${place}-${sharedSteps}${kind === "scores" ? "" : `-${kind}`}`,
+        row: all.plans[sharedSteps].findIndex(([most, own]) => own === u.deviceSteps && (!sharedSteps || most === longest)),
+        key: `${seed}-${place}-${sharedSteps}`,
+      });
+      const from = (restart, sharedSteps, otherwise) =>
+        restart === null ? otherwise : cell("restart", sharedSteps, all.restarts.indexOf(restart));
+      const t0 = shared ? state.sharedSteps : 0;
       return {
-        deviceSteps: own[k], lowest, starts, restart, received, kind, prompt: group.prompts.indexOf(u.prompt),
-        column: { restart: all.restarts.indexOf(restart), noise_aware: received - 1, paper: received }[kind],
-        row: all.plans[sharedSteps].findIndex(([m, t]) => t === own[k] && (sharedSteps === 0 || m === longest)),
-        receiver: noiseAware && received ? (kind === "paper" ? "as the paper receives" : "noise-aware") : "",
+        image: from(u.restart, t0, noiseAware ? cell("noise_aware", t0, bep - 1) : cell("scores", t0, bep)),
+        lone: from(bestStart(config, u.deviceSteps), 0, cell("scores", 0, 0)), bep, shared,
       };
-    }) };
+    });
+    return users.every(Boolean) ? { group, longest, users } : null;
   }
 
-  const known = (state, at) => state.serverPrompt === at.group.prompts[0] && at.users.every((u) => u.prompt >= 0);
-  function scoresOf(all, at, { kind, prompt, row, column }) {
-    const sheets = at.group[kind === "paper" ? "scores" : kind];
-    return sheets[`${prompt}-${at.sharedSteps}`][row][column].map((score, i) => [all.people[i], score / 1000]);
-  }
-
-  async function fromAtlas(state, { signal, progress, draw, allow }, all) {
-    const at = locate(state, all);
-    if (!known(state, at)) {
-      const why = state.serverPrompt === at.group.prompts[0] ? "" : " and the server's is the group's first";
-      throw new Error(`Worked out beforehand are the prompts that the fields suggest${why}. For any other words press `
-        + "“Run the model here”.");
-    }
-    at.users.forEach(({ lowest, starts }, k) => allow(k, lowest, starts));
-    if (signal.aborted) return [];
-    const name = at.group.number;
-    const [stage, ...sheetsOf] = await Promise.all([
-      at.sharedSteps ? sheet(`${name}-sent-${at.sharedSteps}`) : null,
-      ...at.users.map((u) => sheet(`${name}-${u.prompt}-${at.sharedSteps}${u.kind === "paper" ? "" : `-${u.kind}`}`)),
-    ]);
-    if (signal.aborted) return [];
+  async function fromAtlas(state, at, { signal, progress, show }) {
+    const { group, users } = at, t0 = state.sharedSteps, shared = at.longest > 0;
+    const scores = ({ kind, key, row, column }, { person }) => {
+      const found = Object.fromEntries(group[kind][key][row][column].map((score, i) => [all.people[i], score / 1000]));
+      return { ...found, "": found[person] };
+    };
+    const names = users.flatMap(({ image, lone }) => [image.name, lone.name]);
+    const sent = shared ? await sheet(`${state.seed}-${group.number}-sent-${t0}`) : null;
+    const found = new Map(await Promise.all(names.map(async (name) => [name, await sheet(name)])));
+    if (signal.aborted) return "";
     progress(1);
-    const shown = { ...state, sharedSteps: at.sharedSteps };
-    const y = 128 * all.device_steps.indexOf(at.longest);
-    draw("sent", null, stage && { image: stage, x: 0, y }, [caption("sent", null, shown)]);
-    at.users.forEach((u, k) => {
-      draw("received", k, stage && { image: stage, x: 128 * u.received, y }, [caption("received", k, shown)]);
-      draw("image", k, { image: sheetsOf[k], x: 128 * u.column, y: 128 * u.row },
-        [caption("image", k, shown), ...scores(state.users[k].person, scoresOf(all, at, u))]);
+    const row = all.device_steps.indexOf(at.longest), side = all.side;
+    const stage = (column) => ({ image: sent, x: side * column, y: side * row, side });
+    const rated = (cell, user) => ({
+      picture: { image: found.get(cell.name), x: side * cell.column, y: side * cell.row, side }, scores: scores(cell, user),
     });
-    const rates = at.users.map((u) => `${100 * all.beps[u.received]} %`).join(" and ");
-    const starts = at.users.flatMap((u, k) => (u.restart === null ? [] : [`, device ${k + 1} starts at ${u.restart}`])).join("");
-    const receiver = at.users.map((u) => u.receiver).find(Boolean);
-    const same = at.sharedSteps === state.sharedSteps && at.users.every((u, k) => u.deviceSteps === state.users[k].deviceSteps
-      && (!at.sharedSteps || all.beps[u.received] === state.users[k].bep) && u.restart === state.users[k].restart)
-      && receiver !== "as the paper receives";
-    const [t1, t2] = at.users.map((u) => u.deviceSteps);
-    return [...(same ? ["Worked"] : [make("b", { textContent: "Nearest point" }), " worked"]), ` out beforehand: t₀ = ${at.sharedSteps}, `
-      + `t₁ = ${t1}, t₂ = ${t2}${at.sharedSteps ? `, bit errors ${rates}` : ""}${receiver ? `, ${receiver}` : ""}${starts}, seed ${all.seed}.`
-      + (at.group.restart ? "" : " Noise-aware devices and other starts were worked out for the first prompts; here run the model.")];
+    const timesteps = group.effective[state.seed][t0]?.[row];
+    show({ sent: shared ? stage(0) : null, users: users.map((u, k) => ({
+      received: u.shared ? stage(u.bep) : null, flipped: null,
+      lowest: u.shared ? timesteps[state.receiver === config.receivers[0] ? 0 : u.bep] : 0,
+      image: rated(u.image, state.users[k]), lone: rated(u.lone, state.users[k]),
+    })) });
+    const own = state.users.some((u) => typeof u.person !== "string");
+    return `Worked out beforehand.${own ? " The score of traits of one’s own takes the model here." : ""}`;
   }
 
-  async function fromModel(state, { signal, progress, draw, allow }) {
-    const { serverPrompt, sharedSteps, seed, receiver, users } = state;
-    const made = await engine.run({
-      serverPrompt, devicePrompts: users.map((u) => u.prompt), sharedSteps, deviceSteps: users.map((u) => u.deviceSteps),
-      beps: users.map((u) => u.bep), seed, receiver, restarts: users.map((u) => u.restart), signal,
-      onStep: ({ step, steps }) => progress(step / steps),
-      onSent: (ranges) => ranges.forEach(([lowest], k) => allow(k, lowest, null)),
-    });
-    const show = (k, said) => draw("image", k, made.devices[k].image, [caption("image", k, state), ...said]);
-    draw("sent", null, sharedSteps ? made.sent.image : null, [caption("sent", null, state)]);
-    made.devices.forEach((device, k) => {
-      draw("received", k, sharedSteps ? device.received.image : null, [caption("received", k, state)]);
-      show(k, [make("br"), `${users[k].person}: no score yet`]);
-    });
-    const rated = state.users.map(() => new Map());
-    async function rate(k, person) { // null where the agent does not answer with a rating
-      const how = { signal, onProgress: (loaded, size) => progress(loaded / size) };
-      rated[k].set(person, await engine.score(made.devices[k].image, person, state.users[k].prompt, how).then(({ value }) => value, (error) => {
+  /** One call of the engine for some of the devices; all of them get the bit flips of the one seed, as in the atlas. */
+  const serve = (state, some, sharedSteps, restarts, how) => engine.run({
+    serverPrompt: sharedSteps ? state.serverPrompt : some[0].prompt, devicePrompts: some.map((u) => u.prompt), sharedSteps,
+    deviceSteps: some.map((u) => u.deviceSteps), beps: some.map((u) => (sharedSteps ? u.bep : 0)), seed: state.seed,
+    flipSeeds: some.map(() => state.seed), receiver: state.receiver, restarts, liftRestarts: true, ...how,
+  });
+
+  /** The devices that share and those that are alone, each in one call; the answers in the order of the devices. */
+  async function round(state, how) {
+    const made = { sent: null, devices: [] };
+    for (const shared of [true, false]) {
+      const some = state.users.filter((u) => shares(state, u) === shared);
+      if (!some.length) continue;
+      const answer = await serve(state, some, shared ? state.sharedSteps : 0, some.map((u) => u.restart), how);
+      if (shared) made.sent = answer.sent;
+      some.forEach((u, i) => (made.devices[state.users.indexOf(u)] = { ...answer.devices[i], shared }));
+    }
+    return made;
+  }
+
+  async function fromModel(state, { signal, progress, show }) {
+    const how = { signal, onStep: ({ step, steps }) => progress(step / steps) };
+    const started = performance.now(), made = await round(state, how), seconds = (performance.now() - started) / 1000;
+    const shown = { sent: made.sent?.image ?? null, users: made.devices.map((device) => ({
+      received: device.shared ? device.received.image : null, lowest: device.lowest,
+      flipped: device.shared ? device.flippedBits : null,
+      image: { picture: device.image, scores: {} },
+    })) };
+    const tell = () => show({ ...shown, users: shown.users.map((one) => ({ ...one })) });
+    tell();
+    async function rate(kind, k, person, name) { // null where the agent does not answer with a rating
+      const rated = shown.users[k][kind], heard = { signal, onProgress: (loaded, size) => progress(loaded / size) };
+      const asked = engine.score(rated.picture, person, state.users[k].prompt, heard);
+      const score = await asked.then(({ value }) => value, (error) => {
         if (error.name !== "UnreadableScore") throw error;
         return null;
-      }));
+      });
+      shown.users[k][kind] = { ...rated, scores: { ...rated.scores, [name]: score } };
+      tell();
     }
-    for (const everybody of [[], config.people]) { // who judges first
-      for (const [k, { person }] of state.users.entries()) {
-        for (const one of [person, ...everybody]) if (!rated[k].has(one)) await rate(k, one);
-        show(k, scores(person, (everybody.length ? everybody : [person]).map((name) => [name, rated[k].get(name)])));
+    for (const [k, { person }] of state.users.entries()) await rate("image", k, person, "");
+    const lone = await serve(state, state.users, 0, state.users.map((u) => bestStart(config, u.deviceSteps)), how);
+    lone.devices.forEach((device, k) => (shown.users[k].lone = { picture: device.image, scores: {} }));
+    for (const [k, { person }] of state.users.entries()) await rate("lone", k, person, "");
+    (async () => { // everybody else's, which nobody needs to wait for
+      for (const name of Object.keys(config.people)) {
+        for (const k of state.users.keys()) for (const kind of ["image", "lone"]) await rate(kind, k, name, name);
       }
-    }
-    const flips = `; ${made.devices.map((d) => d.flippedBits).join(" and ")} of ${made.devices[0].payloadBits} bits arrived wrong`;
-    return [`Computed in this browser in ${(made.milliseconds / 1000).toFixed(1)} s${sharedSteps ? flips : ""}. `
-      + "The scores are the agent's own of these pictures."];
+    })().catch(() => {});
+    return `Computed in this browser in ${seconds.toFixed(1)} s.`;
   }
 
+  const served = location.protocol !== "file:";
+  const script = (name) => import(new URL(`engine/${name}.mjs`, root).href);
   return {
+    served, places,
+    ready: () => (index ??= load("script", "atlas/atlas.js").then(() => (all = globalThis.rlliAtlas))),
+    snap(state) {
+      if (engine || !all) return state;
+      const at = places(state), group = groupOf(state);
+      if (!group || !words(state).every((text) => group.prompts.includes(text))) return state; // to be said, not changed
+      const base = { ...state, sharedSteps: nearest(at.sharedSteps, state.sharedSteps), seed: nearest(at.seed, state.seed),
+        receiver: at.receiver.includes(state.receiver) ? state.receiver : at.receiver[0] };
+      const users = base.users.map((u) =>
+        ({ ...u, deviceSteps: nearest(all.device_steps, u.deviceSteps), bep: nearest(all.beps, u.bep) }));
+      const next = { ...base, users }, then = places(next).users;
+      return { ...next, users: users.map((u, k) => ({ ...u, restart: nearest(then[k].restart, u.restart) })) };
+    },
+    async size() {
+      const response = await fetch(new URL("engine/engine.json", root)), about = await response.json();
+      return about.runtime_bytes + Object.values(about.files).reduce((a, b) => a + b);
+    },
     async start(tell) {
-      if (location.protocol === "file:") {
+      if (!served) {
         throw new Error("A browser does not let a page opened as a file load the model. Serve the book, for example with "
           + "python -m http.server -d build/html, and open http://localhost:8000; the precomputed pictures work either way.");
       }
-      const { Engine } = await import(new URL("engine/engine.mjs", root).href);
-      engine = await Engine.load(new URL("engine/", root).href, {
-        onProgress: (loaded, size) => tell(`Loading the model: ${(loaded / 1e6).toFixed(0)} of ${(size / 1e6).toFixed(0)} MB`, loaded / size),
-      });
+      const { Engine } = await script("engine");
+      engine = await Engine.load(new URL("engine/", root).href, { onProgress: tell });
     },
     async choice(who, state) {
-      const all = await index();
-      const at = locate(state, all);
-      const people = state.users.map((u) => all.people.indexOf(u.person));
-      const key = [at.users[0].prompt === 0 ? at.users[1].prompt : -1, ...people, all.gains_db.indexOf(nearest(all.gains_db, state.gainDb))].join("-");
-      const found = at.group[who][key];
-      if (!found || !known(state, at)) {
-        throw new Error("Policy and optimum know the prompts that the fields suggest, where device 1 wants what the server draws.");
+      const group = groupOf(state), { gainDb } = config.channels[state.channel];
+      const others = state.users.map((u) => all.people.indexOf(u.person));
+      const case_ = [group?.prompts.indexOf(state.users[1]?.prompt), ...others, all.gains_db.indexOf(gainDb)].join("-");
+      const found = group?.[who][case_];
+      if (!found || state.users[0].prompt !== state.serverPrompt) {
+        throw new Error("Policy and optimum know the prompts that the fields suggest, where device 1 wants what the server draws, "
+          + "people by name, and a channel of known gain.");
       }
       const [t0, t1, t2, ...powersW] = found;
-      const beps = powersW.map((power) => bepAt(power, 10 ** (state.gainDb / 10), all.bep_by_power));
+      const beps = powersW.map((power) => bepAt(power, config.channels[state.channel]));
       return { sharedSteps: t0, deviceSteps: [t1, t2], powersW, beps };
     },
     async run(state, answer) {
-      const all = await index();
-      if (!engine && state.seed !== all.seed) {
-        throw new Error(`Worked out beforehand is seed ${all.seed}. For another press “Run the model here”.`);
-      }
-      return (engine ? fromModel : fromAtlas)(state, answer, all);
+      await this.ready();
+      const at = locate(state);
+      const own = engine && state.users.some((u) => typeof u.person !== "string"); // whose scores are not there
+      if (at && !own) return fromAtlas(state, at, answer);
+      if (engine) return fromModel(state, answer);
+      throw new Error("This was not worked out beforehand: it takes the model here.");
+    },
+    /** Every step of the chain, in pictures; null where the model is not here. */
+    steps: (state, how) => (engine ? round(state, { ...how, frames: true }) : null),
+    /** For each value of the latent the bits that arrive wrong at a device. */
+    async flips(state, user) {
+      const { flipBits } = await script("codec"), [, ...shape] = config.latentShape;
+      return flipBits(new Uint8Array(shape.reduce((a, b) => a * b)), user.bep, state.seed, config.flipStream);
     },
   };
 }
