@@ -205,6 +205,34 @@ def run_notebooks(
     return 0
 
 
+@app.command("reproduce", epilog=example("rlli reproduce               # all notebooks; goes on where it was broken off"))
+def reproduce_book(
+    names: Annotated[
+        list[str] | None, Argument(metavar="NAME", autocompletion=notebook_names, help="Only these notebooks (default: all).")
+    ] = None,
+    profile: Annotated[
+        Profile, Option(help="full has other parameters: its intervals are compared with the committed ones.")
+    ] = "smoke",
+    jobs: JobsOption = None,
+    ray: RayOption = None,
+    force: Annotated[bool, Option("--force", help="Run again also what is done here.")] = False,
+) -> int:
+    """Execute the notebooks afresh, compare every number with the committed one and write a certificate; 1 where one differs."""
+    from .ledger import certificate, claims
+
+    content, path = certificate.reproduce(claims.read(), names or None, profile, force=force, jobs=jobs, ray=ray)
+    for name, entry in content["notebooks"].items():
+        print(f"{name}: {certificate.in_words(entry)}")
+        for number, (was, now) in entry.get("differs", {}).items():
+            print(f"    {number}: {was} committed, {now} here")
+    print(f"in all: {certificate.totals(content)}")
+    for id, (was, now) in content["verdicts"].items():
+        if was != now:
+            print(f"    {id}: {was} in the book, {now} here")
+    print(f"written to {path}; to have it on the status page: cp {path} {certificate.KEPT} && rlli claims --write")
+    return 0 if certificate.good(content) else 1
+
+
 @app.command(
     "sweep",
     epilog=example(

@@ -99,6 +99,11 @@ class Ledger:
     absolute: float
     own: tuple[Claim, ...] = ()
 
+    @property
+    def checks(self) -> list[Check]:
+        """Those of all claims and titles."""
+        return [check for entry in (*self.claims, *self.own, *self.titles) for check in entry.checks]
+
 
 def read(path: Path = LEDGER) -> Ledger:
     """The ledger in `path`.

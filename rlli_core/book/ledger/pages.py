@@ -15,6 +15,7 @@ import jinja2
 from ...errors import InvalidArgument, LedgerError, UnusableFile
 from ...files import DATA, read_json, read_yaml, write_text
 from ..runner import notebooks, runs
+from .certificate import in_words, read_kept, totals
 from .claims import Ledger, Source, as_data, check_titles, findings, show
 from .sources import titles
 
@@ -173,8 +174,8 @@ def _drawn() -> Iterator[dict[str, str]]:
 
 
 def _status(ledger: Ledger, sources: Mapping[str, Source]) -> dict[str, list]:
-    """What each notebook needed, when and where it ran: `runs`, and the `setups` that they count."""
-    rows, setups = [], []
+    """What each notebook needed, when and where it ran: `runs`, the `setups` that they count, and the certificates of later runs."""
+    rows, setups, certificates = [], [], read_kept()
     for name, source in sources.items():
         about = source.about
         setup = (about.get("machine"), tuple(about.get("versions", {}).items()))
@@ -189,9 +190,15 @@ def _status(ledger: Ledger, sources: Mapping[str, Source]) -> dict[str, list]:
                 "started": str(about.get("started", ""))[:10],
                 "profile": source.profile,
                 "setup": setups.index(setup) + 1 if setup[0] else None,
+                "again": [
+                    f"{k}: {in_words(entry)}"
+                    + ("" if entry.get("inputs") in (about.get("inputs"), None) else ", of other inputs")
+                    for k, made in enumerate(certificates, 1)
+                    if (entry := made["notebooks"].get(name))
+                ],
             }
         )
-    return {"runs": rows, "setups": setups}
+    return {"runs": rows, "setups": setups, "certificates": [made | {"totals": totals(made)} for made in certificates]}
 
 
 def _holds(path: Path, text: str) -> bool:
