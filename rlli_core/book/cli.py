@@ -282,7 +282,7 @@ def show_claims(
         Option(metavar="FILE", help="Compare with these numbers (default: book/claims.json; after make book, build/claims.json)."),
     ] = None,
     write: Annotated[
-        bool, Option("--write", help="Write claims.json, claims.md, figure_map.md, figure_list.md and status.md.")
+        bool, Option("--write", help="Write claims.json, the pages that show it, codecheck.yml, Containerfile and the address.")
     ] = False,
 ) -> int:  # fmt: skip
     """What the paper claims, what was measured, and the verdict; exits with 1 where the book has other numbers."""
