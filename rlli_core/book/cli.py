@@ -221,14 +221,7 @@ def reproduce_book(
     from .ledger import certificate, claims
 
     content, path = certificate.reproduce(claims.read(), names or None, profile, force=force, jobs=jobs, ray=ray)
-    for name, entry in content["notebooks"].items():
-        print(f"{name}: {certificate.in_words(entry)}")
-        for number, (was, now) in entry.get("differs", {}).items():
-            print(f"    {number}: {was} committed, {now} here")
-    print(f"in all: {certificate.totals(content)}")
-    for id, (was, now) in content["verdicts"].items():
-        if was != now:
-            print(f"    {id}: {was} in the book, {now} here")
+    print(*certificate.told(content), sep="\n")
     print(f"written to {path}; to have it on the status page: cp {path} {certificate.KEPT} && rlli claims --write")
     return 0 if certificate.good(content) else 1
 

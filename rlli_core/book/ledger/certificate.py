@@ -146,6 +146,16 @@ def totals(content: Mapping[str, Any]) -> str:
     return f"{', '.join(counted)}; verdicts as in the book: {kept} of {len(content['verdicts'])}"
 
 
+def told(content: Mapping[str, Any]) -> list[str]:
+    """A certificate for the command line: a line a notebook, number that differs, and verdict that is another."""
+    lines = []
+    for name, entry in content["notebooks"].items():
+        lines.append(f"{name}: {in_words(entry)}")
+        lines += [f"    {number}: {was} committed, {now} here" for number, (was, now) in entry.get("differs", {}).items()]
+    lines.append(f"in all: {totals(content)}")
+    return lines + [f"    {id}: {was} in the book, {now} here" for id, (was, now) in content["verdicts"].items() if was != now]
+
+
 def good(content: Mapping[str, Any]) -> bool:
     """Whether every notebook was executed and nothing differs."""
     return not any(entry["outcome"] in (DIFFERS, FAILED) for entry in content["notebooks"].values())
