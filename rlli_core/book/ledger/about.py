@@ -19,9 +19,11 @@ from .entries import Ledger
 ROOT = DATA.parent
 CONFIG, CITATION = ROOT / "_config.yml", ROOT / "CITATION.cff"
 _CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
-_HEAD = (
-    "# Made by `rlli claims --write` from data/claims.yaml and CITATION.cff; what a codechecker adds goes below the manifest.\n"
-)
+_HEAD = """\
+---
+# Made by `rlli claims --write` from data/claims.yaml and CITATION.cff. `rlli reproduce` makes the files of the manifest and a
+# certificate beside them; a codechecker adds codechecker, check_time, report and certificate to a copy.
+"""
 
 
 def about() -> dict[str, Any]:
