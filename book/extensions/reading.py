@@ -45,7 +45,7 @@ class TellOnce(SphinxPostTransform):
         for box in list(self.document.findall(nodes.admonition)):
             if box.children and box.children[0].astext() == NOTICE:
                 opening = nodes.raw("", f'<details class="told"><summary>{NOTICE}</summary>', format="html")
-                box.replace_self([opening, *box.children[1:], nodes.raw("", "</details>", format="html")])
+                box.parent.replace(box, [opening, *box.children[1:], nodes.raw("", "</details>", format="html")])
 
 
 def equip(_app: object, _page: str, _template: str, context: dict, _doctree: object) -> None:
