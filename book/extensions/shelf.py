@@ -55,6 +55,7 @@ def offer_to_run(app: object, page: str, _template: str, context: dict, _doctree
         f'<li>{what}:<div class="highlight notranslate"><pre>{escape(command)}</pre></div></li>' for what, command in ways
     )
     about = notebook.metadata.get("rlli", {})
+    about = about if "wall_s" in about else {}  # one that was not run has its profile only
     cost = f"{_time(about['wall_s'])}, {about['peak_memory_mib'] / 1024:.1f} GiB of memory" if about else "not run yet"
     made = (
         f" Time and memory are those of the run on this page (profile {about['profile']}; {escape(about['machine'])})."
