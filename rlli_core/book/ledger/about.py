@@ -19,6 +19,7 @@ from .entries import Ledger
 ROOT = DATA.parent
 CONFIG, CITATION = ROOT / "_config.yml", ROOT / "CITATION.cff"
 _CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
+_SEVERAL = {"holds": "hold", "holds in part": "hold in part", "does not hold": "do not hold"}
 _HEAD = """\
 ---
 # Made by `rlli claims --write` from data/claims.yaml and CITATION.cff. `rlli reproduce` makes the files of the manifest and a
@@ -86,9 +87,10 @@ def cited(text: str) -> str:
 
 
 def tally(claims: list[Mapping]) -> str:
-    """How many claims have which verdict, such as `✓ 4 reproduced · ✗ 2 not reproduced`, in the order of `SYMBOLS`."""
+    """How many claims have which verdict, such as `✓ 4 reproduced · ✗ 2 do not hold`, in the order of `SYMBOLS`."""
     counted = Counter((claim["symbol"], claim["verdict"]) for claim in claims)
     order = list(SYMBOLS.values())
     return " · ".join(
-        f"{symbol} {n} {word}" for (symbol, word), n in sorted(counted.items(), key=lambda c: order.index(c[0][0]))
+        f"{symbol} {n} {word if n == 1 else _SEVERAL.get(word, word)}"
+        for (symbol, word), n in sorted(counted.items(), key=lambda c: order.index(c[0][0]))
     )

@@ -69,3 +69,4 @@ def test_what_is_no_address_is_refused(settings):
 def test_the_tally_counts_verdicts_in_their_order():
     found = [{"symbol": s, "verdict": v} for s, v in (("✗", "not reproduced"), ("✓", "reproduced"), ("✓", "reproduced"))]
     assert about.tally(found) == "✓ 2 reproduced · ✗ 1 not reproduced"
+    assert about.tally([{"symbol": "✗", "verdict": "does not hold"}] * 2) == "✗ 2 do not hold"
