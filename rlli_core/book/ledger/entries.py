@@ -102,7 +102,8 @@ class Ledger:
     @property
     def checks(self) -> list[Check]:
         """Those of all claims and titles."""
-        return [check for entry in (*self.claims, *self.own, *self.titles) for check in entry.checks]
+        entries: tuple[Claim | Title, ...] = (*self.claims, *self.own, *self.titles)
+        return [check for entry in entries for check in entry.checks]
 
 
 def read(path: Path = LEDGER) -> Ledger:
