@@ -54,4 +54,7 @@ def equip(_app: object, _page: str, _template: str, context: dict, _doctree: obj
     sliders = PANEL in body
     above = (WITHOUT if sliders else "") + (SWITCH if "above-input" in body else "")
     body = body.replace(PANEL, f'<div id="sliders" tabindex="-1"></div>{PANEL}', 1)
+    body = body.replace(
+        '<div role="list" class="citation-list">', '<div class="citation-list">'
+    )  # Sphinx gives it no list items
     context["body"] = body.replace("</h1>", f"</h1>{above}", 1)
