@@ -1,4 +1,4 @@
-"""A Sphinx extension for what stands around the text: how to run a page yourself, short titles of other pages."""
+"""A Sphinx extension for what stands around the text: how to run a page yourself, short titles of other pages, the repository."""
 
 from html import escape
 from pathlib import Path
@@ -16,10 +16,28 @@ DISK = "3 GB of disk with torch for CPUs"
 
 def setup(app: object) -> dict:
     """Add them to the build."""
+    app.connect("config-inited", offer_repository)
     app.connect("html-page-context", offer_to_run)
     app.connect("html-page-context", shorten_neighbours)
     app.add_post_transform(ShortTitles)
+    app.add_role("repository", repository)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def offer_repository(_app: object, config: object) -> None:
+    """Have the theme's button to the repository where its address is set."""
+    config.html_theme_options["use_repository_button"] = bool(address(config))
+
+
+def address(config: object) -> str:
+    """The address of the repository as `_config.yml` has it, or nothing."""
+    return (config.html_theme_options.get("repository_url") or "").rstrip("/")
+
+
+def repository(_role: str, _raw: str, text: str, _line: int, inliner: object, *_: object) -> tuple[list, list]:
+    """{repository}`words`: the words, as a link to the repository where its address is set."""
+    url = address(inliner.document.settings.env.config)
+    return [nodes.reference("", text, refuri=url) if url else nodes.Text(text)], []
 
 
 def offer_to_run(app: object, page: str, _template: str, context: dict, _doctree: object) -> None:
@@ -37,6 +55,7 @@ def offer_to_run(app: object, page: str, _template: str, context: dict, _doctree
         f'<li>{what}:<div class="highlight notranslate"><pre>{escape(command)}</pre></div></li>' for what, command in ways
     )
     about = notebook.metadata.get("rlli", {})
+    about = about if "wall_s" in about else {}  # one that was not run has its profile only
     cost = f"{_time(about['wall_s'])}, {about['peak_memory_mib'] / 1024:.1f} GiB of memory" if about else "not run yet"
     made = (
         f" Time and memory are those of the run on this page (profile {about['profile']}; {escape(about['machine'])})."
@@ -44,9 +63,11 @@ def offer_to_run(app: object, page: str, _template: str, context: dict, _doctree
         else ""
     )
     given = f'<a href="{context["pathto"](f"_sources/{page}.ipynb", 1)}" download>this notebook with its outputs</a>'
+    url = address(app.config)
+    place = f'<a href="{escape(url)}">the repository</a>' if url else "the repository"
     box = (
         f'<details class="run-it"><summary>Run this page yourself <span>{cost}, no GPU</span></summary>'
-        f"<p>In a copy of the repository, after <code>make book</code> or <code>make lab</code> has installed what it needs, once "
+        f"<p>In a copy of {place}, after <code>make book</code> or <code>make lab</code> has installed what it needs, once "
         f"(Python 3.11, {DISK}, network):</p><ul>{items}</ul>"
         f"<p>None of them needs a GPU or, from then on, the network.{made} For reading elsewhere: {given}.</p></details>"
     )

@@ -205,6 +205,27 @@ def run_notebooks(
     return 0
 
 
+@app.command("reproduce", epilog=example("rlli reproduce               # all notebooks; goes on where it was broken off"))
+def reproduce_book(
+    names: Annotated[
+        list[str] | None, Argument(metavar="NAME", autocompletion=notebook_names, help="Only these notebooks (default: all).")
+    ] = None,
+    profile: Annotated[
+        Profile, Option(help="full has other parameters: its intervals are compared with the committed ones.")
+    ] = "smoke",
+    jobs: JobsOption = None,
+    ray: RayOption = None,
+    force: Annotated[bool, Option("--force", help="Run again also what is done here.")] = False,
+) -> int:
+    """Execute the notebooks afresh, compare every number with the committed one and write a certificate; 1 where one differs."""
+    from .ledger import certificate, claims
+
+    content, path = certificate.reproduce(claims.read(), names or None, profile, force=force, jobs=jobs, ray=ray)
+    print(*certificate.told(content), sep="\n")
+    print(f"written to {path}; to have it on the status page: cp {path} {certificate.KEPT} && rlli claims --write")
+    return 0 if certificate.good(content) else 1
+
+
 @app.command(
     "sweep",
     epilog=example(
@@ -254,7 +275,7 @@ def show_claims(
         Option(metavar="FILE", help="Compare with these numbers (default: book/claims.json; after make book, build/claims.json)."),
     ] = None,
     write: Annotated[
-        bool, Option("--write", help="Write claims.json, claims.md, figure_map.md, figure_list.md and status.md.")
+        bool, Option("--write", help="Write claims.json, the pages that show it, codecheck.yml, Containerfile and the address.")
     ] = False,
 ) -> int:  # fmt: skip
     """What the paper claims, what was measured, and the verdict; exits with 1 where the book has other numbers."""

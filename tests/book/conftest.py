@@ -2,18 +2,25 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from rlli_core import PersonaAgent, SplitDiffusion
 from rlli_core.book.browser.export import RUNTIME, export
+from rlli_core.files import DATA
 
+ROOT = DATA.parent
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 PATIENCE_MS = 120_000  # a busy machine takes its time
 EMPTY_PAGE = '<!doctype html><html lang="en"><title>test</title><link rel="icon" href="data:,"></html>'
@@ -127,3 +134,75 @@ def no_problems(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if {"page", "open_page"} <= set(request.fixturenames):
         assert request.getfixturevalue("page").problems == []
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A book of two pages under the real configuration: an equation, and a notebook with a saved slider and a picture."""
+    source = tmp_path_factory.mktemp("book")
+    shutil.copy(ROOT / "_config.yml", source)
+    for part in ("assets", "extensions"):
+        shutil.copytree(ROOT / "book" / part, source / "book" / part)
+    (source / "web").mkdir()  # what make book puts there, the explorer's pictures and model, is tested in tests/book/browser
+    (source / "book" / "references.bib").write_text("")
+    (source / "book" / "intro.md").write_text(
+        "# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`, {numref}`fig-dot`, {doc}`/notebooks/slider`.\n\n"
+        "It loses {rec}`slider.lost_bep_0.06 * 2:.0%` in {rec}`other.lost:word`.\n"
+    )
+    claims = [
+        {"id": f"C{k}", "title": f"It {what}", "summary": f"✗ not reproduced (0 of {k})", "notebook": page}
+        for k, what, page in ((1, "slides", "slider"), (2, "glides", "slider"), (3, "rides", "other"))
+    ]  # fmt: skip
+    numbers = {"slider": {"lost_bep_0.06": 0.125}, "other": {"lost": 3.0}}
+    (source / "book" / "claims.json").write_text(json.dumps({"claims": claims, "numbers": numbers}))
+    (source / "book" / "claims.md").write_text("# Claims\n\n## C1\n\n## C2\n\n## C3\n")
+    (source / "book" / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/intro\nchapters: [{file: notebooks/slider, title: Slide}, {file: notebooks/other}, {file: book/claims}]\n"
+    )
+    state = {
+        "state": {
+            "a": {
+                "model_module": "@jupyter-widgets/base",
+                "model_module_version": "2.0.0",
+                "model_name": "LayoutModel",
+                "state": {},
+            },
+            "b": {
+                "model_module": "@jupyter-widgets/controls",
+                "model_module_version": "2.0.0",
+                "model_name": "IntSliderModel",
+                "state": {"layout": "IPY_MODEL_a", "value": 3},
+            },
+        },
+        "version_major": 2,
+        "version_minor": 0,
+    }
+    view = {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": "b"}}
+    parameters = new_code_cell("seed: int = 1", execution_count=1, metadata={"tags": ["parameters"]})
+    notice = "```{admonition} What the scores are\n:class: note\nThose of an agent.\n```"
+    cell = new_code_cell("slider", execution_count=1, outputs=[new_output("display_data", {**view, "text/plain": "slider"})])
+    told = {"figure": {"caption": "A dot.", "name": "fig-dot"}, "image": {"alt": "One black dot."}}
+    picture = new_code_cell(
+        "dot", execution_count=2, outputs=[new_output("display_data", {"image/png": DOT})], metadata={"mystnb": told}
+    )
+    notebook = new_notebook(cells=[new_markdown_cell(f"# A slider\n\n{notice}"), parameters, cell, picture])
+    notebook.metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "widgets": {"application/vnd.jupyter.widget-state+json": state},
+        "rlli": {"wall_s": 150, "peak_memory_mib": 512, "profile": "smoke", "machine": "<M>"},
+    }
+    (source / "notebooks").mkdir()
+    nbformat.write(notebook, source / "notebooks" / "slider.ipynb")
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# Other")]), source / "notebooks" / "other.ipynb")
+    command = [
+        Path(sys.executable).with_name("jupyter-book"),
+        "build",
+        source,
+        "--toc",
+        source / "book" / "_toc.yml",
+        "-W",
+        "-n",
+    ]
+    built = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
+    return source / "_build" / "html"

@@ -1,11 +1,7 @@
 """The book's configuration: pages with mathematics and widgets build, and ask nothing of another site."""
 
 import importlib.util
-import json
 import re
-import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +9,6 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 import yaml
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from sphinx.errors import ExtensionError
 
 from rlli_core.book.runner.notebooks import names
@@ -84,76 +79,6 @@ def off_site_requests(folder: Path) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """A book of two pages under the real configuration: an equation, and a notebook with a saved slider and a picture."""
-    source = tmp_path_factory.mktemp("book")
-    shutil.copy(ROOT / "_config.yml", source)
-    for part in ("assets", "extensions"):
-        shutil.copytree(ROOT / "book" / part, source / "book" / part)
-    (source / "web").mkdir()  # what make book puts there, the explorer's pictures and model, is tested in tests/book/browser
-    (source / "book" / "references.bib").write_text("")
-    (source / "book" / "intro.md").write_text(
-        "# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`, {numref}`fig-dot`, {doc}`/notebooks/slider`.\n\n"
-        "It loses {rec}`slider.lost_bep_0.06 * 2:.0%` in {rec}`other.lost:word`.\n"
-    )
-    claims = [
-        {"id": f"C{k}", "title": f"It {what}", "summary": f"✗ not reproduced (0 of {k})", "notebook": page}
-        for k, what, page in ((1, "slides", "slider"), (2, "glides", "slider"), (3, "rides", "other"))
-    ]  # fmt: skip
-    numbers = {"slider": {"lost_bep_0.06": 0.125}, "other": {"lost": 3.0}}
-    (source / "book" / "claims.json").write_text(json.dumps({"claims": claims, "numbers": numbers}))
-    (source / "book" / "claims.md").write_text("# Claims\n\n## C1\n\n## C2\n\n## C3\n")
-    (source / "book" / "_toc.yml").write_text(
-        "format: jb-book\nroot: book/intro\nchapters: [{file: notebooks/slider, title: Slide}, {file: notebooks/other}, {file: book/claims}]\n"
-    )
-    state = {
-        "state": {
-            "a": {
-                "model_module": "@jupyter-widgets/base",
-                "model_module_version": "2.0.0",
-                "model_name": "LayoutModel",
-                "state": {},
-            },
-            "b": {
-                "model_module": "@jupyter-widgets/controls",
-                "model_module_version": "2.0.0",
-                "model_name": "IntSliderModel",
-                "state": {"layout": "IPY_MODEL_a", "value": 3},
-            },
-        },
-        "version_major": 2,
-        "version_minor": 0,
-    }
-    view = {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": "b"}}
-    cell = new_code_cell("slider", execution_count=1, outputs=[new_output("display_data", {**view, "text/plain": "slider"})])
-    told = {"figure": {"caption": "A dot.", "name": "fig-dot"}, "image": {"alt": "One black dot."}}
-    picture = new_code_cell(
-        "dot", execution_count=2, outputs=[new_output("display_data", {"image/png": DOT})], metadata={"mystnb": told}
-    )
-    notebook = new_notebook(cells=[new_markdown_cell("# A slider"), cell, picture])
-    notebook.metadata = {
-        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-        "widgets": {"application/vnd.jupyter.widget-state+json": state},
-        "rlli": {"wall_s": 150, "peak_memory_mib": 512, "profile": "smoke", "machine": "<M>"},
-    }
-    (source / "notebooks").mkdir()
-    nbformat.write(notebook, source / "notebooks" / "slider.ipynb")
-    nbformat.write(new_notebook(cells=[new_markdown_cell("# Other")]), source / "notebooks" / "other.ipynb")
-    command = [
-        Path(sys.executable).with_name("jupyter-book"),
-        "build",
-        source,
-        "--toc",
-        source / "book" / "_toc.yml",
-        "-W",
-        "-n",
-    ]
-    built = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
-    return source / "_build" / "html"
-
-
 def test_pages_with_mathematics_and_widgets_stay_on_the_site(site):
     assert off_site_requests(site) == []
 
@@ -178,8 +103,35 @@ def test_a_notebook_says_how_to_run_it_and_what_that_needs(site):
     assert "2.5 min, 0.5 GiB of memory, no GPU" in text and "(profile smoke; &lt;M&gt;)" in text
     assert "<pre>.venv/bin/rlli run slider</pre>" in text and "<pre>.venv/bin/voila notebooks/slider.ipynb</pre>" in text
     given = re.search(r'<a href="([^"]+)" download>this notebook', text)[1]
-    assert nbformat.read(site / "notebooks" / given, as_version=4).cells[2].outputs  # as executed
+    assert nbformat.read(site / "notebooks" / given, as_version=4).cells[3].outputs  # as executed
     assert "run-it" not in (site / "book" / "intro.html").read_text()
+
+
+def test_code_is_folded_but_for_the_parameters_and_a_repeated_notice_is_a_line(site):
+    text = (site / "notebooks" / "slider.html").read_text()
+    cells = text.split('<div class="cell ')[1:]
+    assert [("<details" in cell.split("cell_input")[0], "tag_parameters" in cell) for cell in cells] == [
+        (False, True), (True, False), (True, False),
+    ]  # fmt: skip
+    assert '<details class="told"><summary>What the scores are</summary>' in text and "Those of an agent." in text
+    assert text.count('class="code-switch"') == text.count('<div id="sliders"') == text.count("need JavaScript") == 1
+    assert text.index('<div id="sliders"') < text.index("widget-view+json")
+    assert all(
+        word not in (site / "book" / "intro.html").read_text() for word in ("code-switch", "need JavaScript", "<details")
+    )
+
+
+def test_the_repository_is_linked_only_where_it_has_an_address():
+    shelf = extension("shelf")
+    for url, linked in (("https://code.example/me/book/", True), ("", False)):
+        config = SimpleNamespace(html_theme_options={"repository_url": url})
+        shelf.offer_repository(None, config)
+        assert config.html_theme_options["use_repository_button"] is linked
+        document = SimpleNamespace(settings=SimpleNamespace(env=SimpleNamespace(config=config)))
+        (found,), _ = shelf.repository("repository", "", "the place", 1, SimpleNamespace(document=document))
+        assert found.astext() == "the place" and (
+            found.get("refuri") == url.rstrip("/") if linked else not hasattr(found, "get")
+        )
 
 
 def test_a_notebook_begins_with_the_verdicts_on_its_claims(site):
@@ -194,11 +146,15 @@ def test_a_page_has_numbers_from_the_ledger(site):
     assert "It loses 25\N{NO-BREAK SPACE}% in three." in (site / "book" / "intro.html").read_text()
 
 
+def extension(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "book" / "extensions" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_a_number_that_was_not_recorded_ends_the_build():
-    path = ROOT / "book" / "extensions" / "recorded.py"
-    spec = importlib.util.spec_from_file_location("recorded", path)
-    recorded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recorded)
+    recorded = extension("recorded")
     app = SimpleNamespace(rlli_numbers={"slider.lost": 0.25})
     env = SimpleNamespace(app=app, docname="book/intro", note_dependency=lambda _: None)
     inliner = SimpleNamespace(document=SimpleNamespace(settings=SimpleNamespace(env=env)))

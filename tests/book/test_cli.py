@@ -148,10 +148,10 @@ def test_claims_prints_and_exits_with_1_where_the_page_says_otherwise(capsys, tm
 
 def test_claims_write_makes_pages_from_the_latest_runs(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
-    for name in ("claims.md", "figure_map.md", "figure_list.md", "status.md"):
+    for name in pages.PAGES:
         (tmp_path / name).write_text(f"# Head\n\n{pages.BEGIN}\n{pages.END}\n")
     assert cli.main(["claims", "--write", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.count("wrote") == 5
+    assert capsys.readouterr().out.count("wrote") == 1 + len(pages.PAGES)
     assert "## C15" in (tmp_path / "claims.md").read_text()
     assert cli.main(["claims", "--against", str(tmp_path / "claims.json")]) == 0
 

@@ -6,7 +6,11 @@
   window.__jupyter_widgets_assets_path__ = new URL("html-manager/", here).href;
   const at = (path) => new URL(path, here).href;
   window.require = {
-    paths: { anywidget: at("anywidget/index"), "@jupyter-widgets/html-manager/dist/libembed-amd": at("html-manager/libembed-amd") },
+    paths: {
+      anywidget: at("anywidget/index"),
+      "@jupyter-widgets": at("html-manager"), // its parts take the fonts from beside where they think they lie
+      "@jupyter-widgets/html-manager/dist/libembed-amd": at("html-manager/libembed-amd"),
+    },
     waitSeconds: 60,
   };
 }

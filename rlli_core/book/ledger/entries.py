@@ -99,6 +99,12 @@ class Ledger:
     absolute: float
     own: tuple[Claim, ...] = ()
 
+    @property
+    def checks(self) -> list[Check]:
+        """Those of all claims and titles."""
+        entries: tuple[Claim | Title, ...] = (*self.claims, *self.own, *self.titles)
+        return [check for entry in entries for check in entry.checks]
+
 
 def read(path: Path = LEDGER) -> Ledger:
     """The ledger in `path`.

@@ -27,6 +27,16 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in _LIBRARIES}}
 
 
+def machine() -> str:
+    """The system, the processor, as far as the system tells its name, and how many cores."""
+    name = ""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    name = name or platform.processor()
+    return f"{platform.system()} {platform.machine()}{f' ({name})' if name else ''}, {os.cpu_count()} cores"
+
+
 def execute(path: Path, source: nbformat.NotebookNode, position: int) -> tuple[nbformat.NotebookNode, Failure | None]:
     """Run the cells of `source` where `path` lies; returns the notebook as far as it got, and why it failed or None.
 

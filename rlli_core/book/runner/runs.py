@@ -9,7 +9,6 @@ For the book, a run also works out the frames of the notebook's panels (`book.pa
 """
 
 import os
-import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from ... import processes
 from ...errors import Failure, InvalidArgument, RunFailed, UnusableFile, first_line, shown
 from ...files import DATA, FRAMES, FROM_GIT, check_writable, git_commit, of_checkout, read_yaml, whole, write_text
 from . import checksums, frames, pictures, writing
-from .execution import PeakMemory, execute, unexecuted, versions
+from .execution import PeakMemory, execute, machine, unexecuted, versions
 from .inputs import Inputs
 from .notebooks import NOTEBOOKS, find, names, parameters_of, with_parameters
 from .recording import numbers_of
@@ -244,7 +243,7 @@ def _run(task: Task, threads: int, position: int) -> RunRecord:
         wall_s=round(time.perf_counter() - clock, 1),
         peak_memory_mib=peak.mib,
         versions=versions(),
-        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {threads} threads",
+        machine=f"{machine()}, {threads} threads",
         git_commit=git_commit(),
         started=started,
     )

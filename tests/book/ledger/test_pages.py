@@ -32,7 +32,7 @@ def parts(ledger, committed, data):
     return pages.generated(ledger, committed, data)
 
 
-@pytest.mark.parametrize("name", ["claims.md", "figure_map.md", "figure_list.md", "status.md"])
+@pytest.mark.parametrize("name", pages.PAGES)
 def test_the_committed_pages_are_what_would_be_generated(name, parts):
     path = pages.BOOK / name
     assert path.read_text() == pages.filled(path, parts[name]), "run `rlli claims --write`"
@@ -123,8 +123,18 @@ def test_links_lead_to_notebooks_pages_and_headings(parts):
                 assert not anchor or anchor in map(pages.slug, pages.headings_of(path.stem)), f"{name}: {target}#{anchor}"
             elif name == "figure_list.md":
                 assert (pages.BOOK / target).is_file() and not anchor, f"{name}: {target}"
-            else:
+            elif not target.startswith("certificates/"):
                 assert target in ("", "claims.md") and re.fullmatch(r"[ch]\d+", anchor), f"{name}: {target}#{anchor}"
+
+
+def test_the_findings_have_a_line_a_claim_with_verdict_link_and_page(ledger, data, parts):
+    lines = [line for line in parts["findings.md"].splitlines() if "](claims.md#" in line]
+    assert len(lines) == len(ledger.claims) + len(ledger.own) < 30  # one screen
+    for claim, line in zip(data["claims"] + data["own"], lines):
+        kept = f"{claim['symbol']} {claim['verdict']}".replace(" ", "\N{NO-BREAK SPACE}")
+        assert line.startswith(f"| {kept} | [{claim['title']}](claims.md#{claim['id'].lower()}) | [")
+        assert f"notebooks/{claim['notebook']}.ipynb" in line
+    assert parts["intro.md"].count(" · ") == parts["findings.md"].count(" · ")
 
 
 def test_every_figure_has_a_page_and_those_with_a_panel_its_slider(ledger, parts):
@@ -167,9 +177,9 @@ def test_status_shows_what_a_run_noted_and_a_dash_for_what_it_did_not(ledger, da
 
 
 def test_writing_replaces_only_what_is_between_the_comments(tmp_path, ledger, committed):
-    for name in ("claims.md", "figure_map.md", "figure_list.md", "status.md"):
+    for name in pages.PAGES:
         (tmp_path / name).write_text(f"# By hand\n\n{pages.BEGIN}\nold\n{pages.END}\n\nMore by hand.\n")
-    assert len(pages.write(tmp_path, ledger, committed)) == 5
+    assert len(pages.write(tmp_path, ledger, committed)) == 1 + len(pages.PAGES)
     text = (tmp_path / "status.md").read_text()
     assert text.startswith("# By hand\n\n") and text.endswith("\n\nMore by hand.\n") and "old" not in text
     assert pages.write(tmp_path, ledger, committed) == []
