@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -307,13 +308,14 @@ def assemble(folder: Path, output: Path = ATLAS) -> None:
                 parts[kind][f"{seed}-{place}-{shared}"] = kept(name, "scores")["scores"]
         starts = {"effective": {seed: kept(f"{seed}-{number}-effective") for seed in SEEDS}}
         found.append({"number": number, "prompts": made_of[number]} | parts | starts | choices(made_of[number]))
-    about = {"shared_steps": SHARED_STEPS, "device_steps": DEVICE_STEPS, "beps": BEPS, "gains_db": GAINS_DB, "seeds": SEEDS}
+    about: dict[str, Any] = {"shared_steps": SHARED_STEPS, "device_steps": DEVICE_STEPS, "beps": BEPS}
+    about |= {"gains_db": GAINS_DB, "seeds": SEEDS}
     about |= {"restarts": RESTARTS, "best_starts": best_starts(found)}
     about |= {"side": SIDE, "people": list(people()), "plans": {shared: plans(shared) for shared in SHARED_STEPS}}
     about["bep_by_power"] = bep_by_power(ServiceConfig().link)
     for sheet in folder.glob("[!.]*.webp"):
-        with whole(output / sheet.name) as place:
-            shutil.copyfile(sheet, place)
+        with whole(output / sheet.name) as target:
+            shutil.copyfile(sheet, target)
     text = json.dumps(
         about | {"groups": found, "provenance": provenance("python -m rlli_core.book.browser.atlas")}, separators=(",", ":")
     )

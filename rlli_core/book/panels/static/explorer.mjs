@@ -242,7 +242,7 @@ function Screen({ config, source, page }) {
           <${Versus} name="energy of all" now=${cost.energy} alone=${cost.energyAlone}
             most=${Math.max(cost.energy, cost.energyAlone)}
             tell=${(value) => `${value.toFixed(1)} mWh`}
-            title=${`${config.stepEnergyMwh} mWh a step of a device, ${config.serverStepEnergyMwh} mWh a step of the server; `
+            title=${`${config.stepEnergyMwh} mWh a step of a device, ${config.serverStepEnergyMwh.toPrecision(2)} mWh a step of the server; `
               + `sending takes ${cost.sending.toPrecision(2)} mWh`} />
           <${Versus} name="last picture after" now=${cost.time} alone=${cost.timeAlone}
             most=${Math.max(cost.time, cost.timeAlone)} tell=${(value) => `${value.toFixed(2)} s`}
