@@ -17,13 +17,12 @@ from ...allocation import Policy, Service, ServiceConfig, TableQoE, optimum
 from ...allocation.prompts import groups
 from ...channel import FisherSnedecorF, Link, encode
 from ...channel.codec import FLIP_STREAM
-from ...deployments import SERVER_STEP_ENERGY_MWH, SERVER_STEP_S, STEP_S
 from ...diffusion.split import SplitDiffusion
 from ...errors import InvalidArgument, check_choice, check_integer
 from ...qoe.agent import PersonaAgent
 from ...qoe.persona import TRAITS, Persona, people
 from ...records import RECEIVERS, Handoff, SplitPlan
-from ...round import STEP_ENERGY_MWH, Stage, serve
+from ...round import JOULES_PER_MWH, Scale, Stage, serve
 from ..browser import atlas
 from .messages import Channel, Choice, Config, Picture, State, User
 from .widget import STYLE, Answering, module
@@ -82,13 +81,15 @@ class Explorer(Answering):
         blank = encode(
             torch.zeros(self.chain.denoiser.latent_shape), bits=self.link.bits, number_format=self.link.number_format
         )
+        scale = Scale()
         config = Config(
             groups=tuple(made_of), prompts=tuple(p for group in groups() for p in group), people=people(), traits=TRAITS,
             beps=BEPS, restarts=RESTARTS,
             channels=self.channels, receivers=RECEIVERS, max_shared_steps=c.most_shared_steps, max_device_steps=c.max_device_steps,
             start=_start(made_of, self.channels, **START | (start or {})), whole_page=whole_page, best_starts=tuple(self.best_starts.items()),
-            step_energy_mwh=STEP_ENERGY_MWH[0], server_step_energy_mwh=SERVER_STEP_ENERGY_MWH, step_s=STEP_S,
-            server_step_s=SERVER_STEP_S, airtime_s=blank.payload_bits / self.link.bit_rate_bps, payload_bits=blank.payload_bits,
+            step_energy_mwh=scale.device_step_j / JOULES_PER_MWH, step_s=scale.device_step_s,
+            server_step_energy_mwh=scale.server_step_j / JOULES_PER_MWH, server_step_s=scale.server_step_s,
+            airtime_s=blank.payload_bits / self.link.bit_rate_bps, payload_bits=blank.payload_bits,
             latent_shape=self.chain.denoiser.latent_shape, flip_stream=FLIP_STREAM,
         )  # fmt: skip
         super().__init__(config=config.told())
