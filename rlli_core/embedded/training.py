@@ -111,7 +111,10 @@ def fit(
                 for key in (k for k in saved.keys() if k.startswith("state.")):
                     _, i, field = key.split(".")
                     optimizer, parameter = held[int(i)]
-                    optimizer.state[parameter][field] = saved.get_tensor(key)
+                    value = saved.get_tensor(key)
+                    if value.shape == parameter.shape:  # a GPU's optimizer wants it to lie in memory as the parameter does
+                        value = torch.empty_like(parameter, requires_grad=False).copy_(value)
+                    optimizer.state[parameter][field] = value
         except Exception as error:  # the library's, or of shapes that do not fit
             raise UnusableFile(
                 f"{path} is damaged or of another model, delete it to begin again: {first_line(error)}"
