@@ -12,7 +12,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ...allocation import handoffs
+from ...allocation.handoffs import StartRule
 from ...allocation.oracle import optimum
+from ...allocation.prompts import embed
 from ...allocation.service import Service
 from ...channel import MODULATIONS, FisherSnedecorF, Link, dbw_to_w
 from ...deployments import Device, Topology, deploy
@@ -181,6 +184,53 @@ def receiver_panel(
                 else f"at {low}, the lowest for this receiver"
             )
             yield f"The server stopped at timestep {stopped}; the device starts {where}.", parts
+
+    return Panel(controls, lambda **setting: next(together([setting])), together)
+
+
+def restart_panel(
+    chain: SplitDiffusion, agent: PersonaAgent, wishes: Mapping[str, str], shared: StartRule, alone: StartRule, seed: int
+) -> Panel:
+    """A slider for own steps and a choice of wishes over what a device draws alone, with the server's steps, and with a restart.
+
+    Args:
+        wishes: the device's prompts, by what is said of them; the first one is the server's as well.
+        shared, alone: the rules for where a device starts that shares, and one that does not.
+        seed: of the noise.
+    """
+    known, prompts, everyone = handoffs.DEVICE_STEPS, list(wishes.values()), [Persona.named(name) for name in people()]
+    seen = embed(chain, prompts)
+    distances = dict(zip(wishes, np.linalg.norm(seen - seen[0], axis=1)))
+    controls = {
+        "wish": choice("the device wants", wishes, start=list(wishes)[min(1, len(wishes) - 1)], stops=tuple(wishes)),
+        "steps": slider("own steps", span(1, 8, 1), 1, known),
+    }
+
+    def together(settings: list[dict]) -> Iterator[Shown]:
+        begun, wanted, restarts = [], [], list[int | None]()
+        for setting in settings:
+            steps, prompt = int(setting["steps"]), wishes[setting["wish"]]
+            noise = chain.server_denoise(prompt, SplitPlan(0, steps), seed)
+            sent = chain.server_denoise(prompts[0], SplitPlan(handoffs.SHARED_STEPS, steps), seed)
+            levels = [sent.timestep, *(level or 0 for level in handoffs.RESTARTS[1:])]
+            late = handoffs.STARTS[int(alone.choose([handoffs.WHOLE, *(start or 0 for start in handoffs.STARTS[1:])], steps))]
+            again = handoffs.RESTARTS[int(shared.choose(levels, steps, distances[setting["wish"]]))]
+            begun += [noise, sent, sent]
+            wanted += [prompt] * 3
+            restarts += [late, None, again]
+        made = chain.device_denoises(begun, wanted, batch_size=32, restarts=restarts)
+        scores = agent.scores(made * len(everyone), [p for p in everyone for _ in made], wanted * len(everyone))
+        means = np.array([score.value for score in scores]).reshape(len(everyone), -1).mean(0)
+        ways = ("alone, best start", "the server's steps first, as in the paper", "the server's steps, and a restart")
+        for number in range(len(settings)):
+            parts = [
+                Part(
+                    made[3 * number + i], f'{way}<br><span class="score">{means[3 * number + i]:.2f}</span> {_dots(means[3 * number + i])}',
+                    f"{wanted[3 * number]}, {way}, score {means[3 * number + i]:.2f}", 220,
+                )
+                for i, way in enumerate(ways)
+            ]  # fmt: skip
+            yield f"The server drew {prompts[0]}; the device wants {wanted[3 * number]}.", parts
 
     return Panel(controls, lambda **setting: next(together([setting])), together)
 
