@@ -136,6 +136,12 @@ def no_problems(request: pytest.FixtureRequest) -> Iterator[None]:
         assert request.getfixturevalue("page").problems == []
 
 
+PANEL = {
+    "name": "slider/1",
+    "controls": [{"label": "own </steps>", "choice": False, "texts": ["1", "2"], "start": 0, "stops": [0, 1]}],
+}
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A book of two pages under the real configuration: an equation, and a notebook with a saved slider and a picture."""
@@ -143,11 +149,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "_config.yml", source)
     for part in ("assets", "extensions"):
         shutil.copytree(ROOT / "book" / part, source / "book" / part)
-    (source / "web").mkdir()  # what make book puts there, the explorer's pictures and model, is tested in tests/book/browser
+    (source / "web" / "panels" / "slider" / "1").mkdir(parents=True)  # the explorer's pictures and model: tests/book/browser
+    frames = {"texts": ["told one", "told two", ""], "parts": [[-1, 100, 0, 2], [-1, 100, 1, 2]], "frames": [[0, 0], [1, 1]]}
+    (source / "web" / "panels" / "slider" / "1" / "index.js").write_text(
+        f'(globalThis.rlliPanels ??= {{}})["slider/1"] = {json.dumps(frames)};'
+    )
     (source / "book" / "references.bib").write_text("")
     (source / "book" / "intro.md").write_text(
         "# A page\n\n$$ z = a + b $$ (sum)\n\nEquation {eq}`sum`, {numref}`fig-dot`, {doc}`/notebooks/slider`.\n\n"
-        "It loses {rec}`slider.lost_bep_0.06 * 2:.0%` in {rec}`other.lost:word`.\n"
+        "It loses {rec}`slider.lost_bep_0.06 * 2:.0%` in {rec}`other.lost:word`.\n\n"
+        "```{panel} slider\n```\n"
     )
     claims = [
         {"id": f"C{k}", "title": f"It {what}", "summary": f"✗ not reproduced (0 of {k})", "notebook": page}
@@ -172,6 +183,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "model_module_version": "2.0.0",
                 "model_name": "IntSliderModel",
                 "state": {"layout": "IPY_MODEL_a", "value": 3},
+            },
+            "c": {  # of a panel of ours, whose frames `site` puts beside the page
+                "model_module": "anywidget",
+                "model_module_version": "0.11.0",
+                "model_name": "AnyModel",
+                "state": {"config": PANEL},
             },
         },
         "version_major": 2,

@@ -56,6 +56,16 @@ def test_pages_of_the_built_book(browser, serve, name, theme):
     assert serious(browser, f"{serve(BUILT)}/{name}.html", theme) == []
 
 
+def test_a_panel_acts_on_another_page_than_its_own(open_page, serve, site):
+    page = open_page(f"{serve(site)}/book/intro.html")
+    slider, note = page.get_by_role("slider", name="own </steps>"), page.locator(".panel-here .note")
+    page.wait_for_function("document.querySelector('.panel-here .note').textContent === 'told one'")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.panel-here .note').textContent === 'told two'")
+    assert note.inner_text() == "told two" and page.problems == []
+
+
 def test_axe_sees_a_button_without_a_name(browser, serve, tmp_path):
     (tmp_path / "bad.html").write_text(
         '<!doctype html><html lang="en" data-theme="light"><link rel="icon" href="data:,"><title>x</title><button></button></html>'

@@ -69,6 +69,14 @@ def test_a_continuous_place_is_anywhere():
     assert len({max(right - left, bottom - top) for left, top, right, bottom in boxes}) > 10
 
 
+def test_in_the_wild_styles_are_not_told_two_are_as_often_as_one_and_objects_look_either_way():
+    drawn = [scenes.scene(0, i, world="wild") for i in range(150)]
+    assert not [d.caption for d in drawn if " style" in d.caption] and len({d.style for d in drawn}) == len(scenes.STYLES)
+    assert 0.35 < np.mean([d.relation != "alone" for d in drawn]) < 0.65
+    ball = [scenes.compose(np.random.default_rng(i), "dog", "snow", "noto", world="wild")[1][0] for i in range(40)]
+    assert len({right - left for left, _, right, _ in ball}) > 15
+
+
 def test_some_objects_are_redrawn_in_the_calm_worlds():
     first, then = scenes.sprites(), scenes.sprites(redrawn=True)
     other = {name for name, style in first if style == scenes.HOUSE_STYLE and first[name, style] != then[name, style]}
@@ -96,7 +104,7 @@ def test_boxes_hold_the_objects_and_start_on_whole_cells(world):
         drawn = scenes.scene(5, index, world=world)
         assert len(drawn.boxes) in {"alone": (1,), "beside": (2,), "under": (2,), "feeding": (2, 3)}[drawn.relation]
         for left, top, right, bottom in drawn.boxes:
-            assert world == "continuous" or left % scenes.CELL == top % scenes.CELL == 0
+            assert world in ("continuous", "wild") or left % scenes.CELL == top % scenes.CELL == 0
             assert 24 <= max(right - left, bottom - top) <= 104
             assert min(right, scenes.SIZE) - max(left, 0) > 0.6 * (right - left)  # the most of it is in the picture
             assert 96 <= bottom <= scenes.SIZE + 4

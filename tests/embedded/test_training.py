@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -46,6 +47,22 @@ def test_an_interrupted_fit_resumes_to_the_same_weights(options):
     resumed, done, seen = regression("cut", 60, **options)
     assert seen == list(range(30, 60)) and done == 60  # from the last checkpoint on
     assert torch.equal(resumed.weight, whole.weight)
+
+
+def test_a_schedule_can_end_at_a_time_however_many_steps_that_is():
+    rates, model = [], torch.nn.Linear(4, 1)
+    began = time.time()
+
+    def loss(step):
+        time.sleep(0.01)
+        return model(torch.randn(32, 4)).square().mean()
+
+    seen = torch.optim.AdamW.step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or seen(self))
+        _, done = training.fit("in_time", model, loss, steps=10**6, lr=0.1, warmup=1, ends_at=began + 1)
+    assert 5 < done < 200 and time.time() - began < 5
+    assert rates[1] > 0.09 and rates[-1] < 0.01 and rates[1:] == sorted(rates[1:], reverse=True)
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint():
