@@ -226,7 +226,7 @@ def restart_panel(
             parts = [
                 Part(
                     made[3 * number + i], f'{way}<br><span class="score">{means[3 * number + i]:.2f}</span> {_dots(means[3 * number + i])}',
-                    f"{wanted[3 * number]}, {way}, score {means[3 * number + i]:.2f}", 220,
+                    f"{wanted[3 * number]}, {way}, score {means[3 * number + i]:.2f}", 200,
                 )
                 for i, way in enumerate(ways)
             ]  # fmt: skip

@@ -32,7 +32,7 @@ def pictures():
     """Good ones and spoilt ones of two prompts, noise, and a single colour."""
     rng = np.random.default_rng(0)
     made = [Image.fromarray(rng.integers(256, size=(128, 128, 3), dtype=np.uint8)), Image.new("RGB", (128, 128), "orange")]
-    for name in ("0-0-3", "9-1-4"):
+    for name in ("0-0-0-3", "0-9-1-4"):
         with Image.open(atlas.ATLAS / f"{name}.webp") as sheet:
             made += [sheet.convert("RGB").crop((x, 0, x + 128, 128)) for x in (0, 5 * 128)]
     return made

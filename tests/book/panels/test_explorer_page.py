@@ -14,6 +14,7 @@ from rlli_core.book.panels.explorer import Explorer
 from rlli_core.book.panels.messages import State
 from rlli_core.book.panels.widget import STYLE, module
 from rlli_core.qoe.persona import people
+from rlli_core.round import Scale
 from rlli_core.round import serve as serve_round
 
 from ..conftest import PAGE, PATIENCE_MS
@@ -176,8 +177,11 @@ def test_energy_and_time_have_one_scale_beside_everyone_alone(page, address):
     assert mean == pytest.approx(np.mean(scores(page)), abs=0.011) and lone == pytest.approx(
         np.mean(scores(page, "lone")), abs=0.011
     )
-    assert energy_alone == 12 and energy == pytest.approx(12 + 3 * 0.5, abs=0.06)
-    assert time_alone == pytest.approx(4.8) and time == pytest.approx(4.8 + 3 * 0.032, abs=0.006)
+    scale = Scale()
+    assert energy_alone == 12 and energy == pytest.approx(12 + 3 * scale.server_step_j / 3.6, abs=0.06)  # mWh
+    assert time_alone == pytest.approx(8 * scale.device_step_s) and time == pytest.approx(
+        time_alone + 3 * scale.server_step_s, abs=0.006
+    )
     press(page, "Everyone alone")
     assert value(page, "shared steps") == "0" and scores(page) == scores(page, "lone")
     assert (picture(page, "made", 1) == picture(page, "lone", 1)).all()
