@@ -9,6 +9,7 @@ evaluate, agent (the persona agent), evaluate-agent, looks (the pictures against
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from diffusers import AutoencoderTiny, StableDiffusionPipeline
 
 from ..compute import cheap, keep_memory
 from ..diffusion.split import SplitDiffusion
-from ..errors import check_integer, told
+from ..errors import check_integer, check_number, told
 from ..files import DATA, WORK, check_writable, provenance, read_json, whole, write_json
 from ..qoe.agent import PersonaAgent
 from . import autoencoder, evaluate, generator, judge, looks, persona_agent, prompts, scenes
@@ -36,9 +37,7 @@ def main() -> None:
     parser.add_argument("stage", choices=[*ORDER, "names", "all"])
     parser.add_argument("--steps", type=int, help=f"length of the training schedule (default {STEPS})")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes; resumable")
-    parser.add_argument(
-        "--within", type=float, default=float("inf"), help="end the schedule in so many minutes, however many steps that is"
-    )
+    parser.add_argument("--within", type=float, help="end the schedule in so many minutes, however many steps that is")
     parser.add_argument("--batch", type=int, help="samples a step (by default what the shipped model had)")
     parser.add_argument("--rate", type=float, help="the highest learning rate (by default what the shipped model had)")
     parser.add_argument("--seed", type=int, default=0)
@@ -51,6 +50,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=DATA, help="where models/ and results/ are written")
     options = parser.parse_args()
     check_integer("divide", options.divide, 1)
+    if options.within is not None:
+        check_number("within", options.within, 0, open_low=True)
+    if options.batch is not None:
+        check_integer("batch", options.batch, 1)
+    if options.rate is not None:
+        check_number("rate", options.rate, 0, 1, open_low=True)
     for place in (options.output, WORK):
         check_writable(place)
     keep_memory()
@@ -60,7 +65,7 @@ def main() -> None:
             "steps": options.steps or STEPS.get(stage, 0),
             "seed": options.seed,
             "stop_at": time.time() + 60 * options.minutes,
-            "ends_at": time.time() + 60 * options.within,
+            "ends_at": time.time() + 60 * options.within if options.within else math.inf,
         }
         budget |= {name: given for name, given in (("batch", options.batch), ("lr", options.rate)) if given}
         if stage not in STEPS:

@@ -137,7 +137,7 @@ def fit(
     bar = tqdm(range(start, steps), desc=name, mininterval=10, initial=start, total=steps, disable=not team.is_main_process)
     model.train()
     for step in bar:
-        progress = max(step / steps, (time.time() - came) / (ends_at - came))
+        progress = max(step / steps, (time.time() - came) / (ends_at - came)) if ends_at > came else 1.0
         if time.time() > stop_at or progress >= 1:
             break
         torch.manual_seed(1_000_003 * step + team.process_index)

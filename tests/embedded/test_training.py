@@ -62,6 +62,7 @@ def test_a_schedule_can_end_at_a_time_however_many_steps_that_is():
         patch.setattr(torch.optim.AdamW, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or seen(self))
         _, done = training.fit("in_time", model, loss, steps=10**6, lr=0.1, warmup=1, ends_at=began + 1)
     assert 5 < done < 200 and time.time() - began < 5
+    assert training.fit("late", torch.nn.Linear(4, 1), loss, steps=10, lr=0.1, ends_at=began)[1] == 0  # over before it began
     assert rates[1] > 0.09 and rates[-1] < 0.01 and rates[1:] == sorted(rates[1:], reverse=True)
 
 
