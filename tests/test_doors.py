@@ -15,7 +15,7 @@ from PIL import Image
 
 from rlli_core import FisherSnedecorF, Link, Persona, PersonaAgent, SplitDiffusion, SplitPlan
 from rlli_core.allocation import Service, ServiceConfig, ServiceEnv, optimum, oracle
-from rlli_core.book import intervals, say
+from rlli_core.book import intervals, percentiles, say
 from rlli_core.channel import (
     Ldpc,
     Repetition,
@@ -159,6 +159,7 @@ def doors(tmp_path_factory, tiny_pipeline) -> dict[str, tuple[Callable, dict]]:
         "optimum": (optimum, {"env": service, "state": states}),
         "no_sharing": (oracle.no_sharing, {"service": service, "states": states}),
         "intervals": (intervals, {"score": [0.1, 0.2]}),
+        "percentiles": (percentiles, {"score": [0.1, 0.2]}),
         "say": (say, {"text": "{a:.1f}", "a": 1.0}),
     }  # fmt: skip
 
@@ -194,7 +195,7 @@ NAMES = [
     "encode", "decode", "read_header", "flip_bits", "Persona",
     "Persona.of", "Persona.named", "chain.server_denoise", "chain.device_denoise", "chain.generate", "chain.generates", "chain.path", "chain.decode",
     "chain.sweep", "from_pretrained", "agent.score", "agent.scores", "agent.descriptions", "psnr", "ssim", "read_favourites",
-    "Handoff.load", "Handoff.from_bytes", "Request", "ask", "serve", "ServiceConfig", "env.reset", "env.step", "service.state", "service.draw", "optimum", "no_sharing", "intervals", "say",
+    "Handoff.load", "Handoff.from_bytes", "Request", "ask", "serve", "ServiceConfig", "env.reset", "env.step", "service.state", "service.draw", "optimum", "no_sharing", "intervals", "percentiles", "say",
 ]  # fmt: skip
 
 

@@ -142,7 +142,8 @@ def worth_up_to(distances: np.ndarray, gains: np.ndarray) -> float:
 class Curves:
     """Scores as functions of the distance, the start and own steps, for what cannot be measured each time.
 
-    Falling in the distance by isotonic regression, between own steps linear in their logarithm.
+    What falls in the distance, by isotonic regression, is the gain over the device alone with the same prompt: prompts differ in
+    how well anybody draws them, and those at one distance are not those at another. Between own steps linear in their logarithm.
 
     Args:
         scores: measured, best of held-out pairs.
@@ -163,35 +164,47 @@ class Curves:
 
     def score(self, distance: float, start: Start, device_steps: float) -> float:
         """Mean score of a device that gets a latent of a prompt at this distance."""
-        return self._between([float(np.interp(distance, *curve)) for curve in self._shared[start]], device_steps)
+        gains = [float(np.interp(distance, *curve)) for curve in self._gains[start]]
+        return self._between((self._alone + gains).tolist(), device_steps)
+
+    def resampled(self, seed: int) -> Curves:
+        """The same through cached prompts drawn anew with replacement, each with all its pairs: how sure the curves are."""
+        cached = [one for one, _ in self.scores.pairs]
+        drawn = np.random.default_rng(seed).choice([*dict.fromkeys(cached)], len({*cached}))
+        return replace(self, scores=self.scores.some([i for prompt in drawn for i, one in enumerate(cached) if one == prompt]))
 
     def lone_score(self, device_steps: float) -> float:
         """Mean score of a device alone at its best start."""
-        return self._between(self._alone, device_steps)
+        return self._between(self._alone.tolist(), device_steps)
 
     def _between(self, values: Sequence[float], device_steps: float) -> float:
         steps = check_number("device_steps", device_steps, self.least_steps()) / self.slower
         return float(np.interp(np.log2(steps), np.log2(self.scores.device_steps), values))
 
     @cached_property
-    def _shared(self) -> Mapping[Start, list[tuple[np.ndarray, np.ndarray]]]:
-        at = {start: self.scores.at(start).mean(1) for start in self.scores.options}
-        return {start: [falling(self.scores.distances, column) for column in means.T] for start, means in at.items()}
+    def _gains(self) -> Mapping[Start, list[tuple[np.ndarray, np.ndarray]]]:
+        gains = {start: _gains(self.scores, start, self.alone) for start in self.scores.options}
+        return {start: [falling(self.scores.distances, column) for column in some.T] for start, some in gains.items()}
 
     @cached_property
-    def _alone(self) -> list[float]:
-        return by_alone(self.scores, self.alone).mean(0).tolist()
+    def _alone(self) -> np.ndarray:
+        return by_alone(self.scores, self.alone).mean(0)
 
 
-def tables(scores: HitScores, starts: Sequence[Start], device_steps: Sequence[int]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Scores of some starts against the distance, and the falling curves through them; columns own steps, start, distance, score."""
+def tables(
+    scores: HitScores, starts: Sequence[Start], device_steps: Sequence[int], alone: StartRule
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Gains of some starts over the device alone against the distance, and the falling curves through them.
+
+    Both have columns own steps, start, distance, gain.
+    """
     points, curves = [], []
     for start, (t, steps) in product(starts, enumerate(scores.device_steps.tolist())):
         if steps in device_steps:
-            y, told = scores.at(start).mean(1)[:, t], told_start(start)
+            y, told = _gains(scores, start, alone)[:, t], told_start(start)
             points += [(steps, told, *row) for row in zip(scores.distances, y)]
             curves += [(steps, told, *row) for row in zip(*falling(scores.distances, y))]
-    columns = ["own steps", "start", "distance", "score"]
+    columns = ["own steps", "start", "distance", "gain"]
     return pd.DataFrame(points, columns=columns), pd.DataFrame(curves, columns=columns)
 
 
@@ -212,6 +225,11 @@ def steps_needed(scores: HitScores, alone: StartRule, left: float = 0.05) -> flo
 
 def _lone_levels(scores: HitScores) -> list[int]:
     return [WHOLE if level < 0 else int(level) for level in scores.starts]
+
+
+def _gains(scores: HitScores, start: Start, alone: StartRule) -> np.ndarray:
+    """Scores (pair, t_k) of one start less those of the device alone with the same prompt, means over seeds."""
+    return np.asarray(scores.at(start).mean(1) - by_alone(scores, alone))
 
 
 def _lone(scores: HitScores, means: np.ndarray, levels: list[int], rule: StartRule) -> np.ndarray:

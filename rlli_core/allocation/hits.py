@@ -129,8 +129,12 @@ class HitScores:
     def half(self, held_out: bool) -> HitScores:
         """The pairs that rules may be fitted on, or those held out."""
         middle = len(self.pairs) // 2
-        some = slice(middle, None) if held_out else slice(0, middle)
-        return replace(self, **{n: getattr(self, n)[some] for n in ("pairs", "distances", "unlikeness", "shared", "alone")})
+        return self.some(range(middle, len(self.pairs)) if held_out else range(middle))
+
+    def some(self, numbers: Sequence[int]) -> HitScores:
+        """The pairs of these numbers."""
+        arrays = {name: getattr(self, name)[list(numbers)] for name in ("distances", "unlikeness", "shared", "alone")}
+        return replace(self, pairs=tuple(self.pairs[i] for i in numbers), **arrays)
 
     @cached_property
     def options(self) -> dict[Start, int]:

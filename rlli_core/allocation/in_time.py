@@ -295,7 +295,7 @@ def over_loads(
     seeds: Sequence[int],
     warm_up: float = 0.2,
 ) -> pd.DataFrame:
-    """Serve logs of several loads in several ways.
+    """Serve logs of several loads in several ways; each seed scores with `Curves.resampled`, so its rows say how sure both are.
 
     Args:
         logs: gives the log of a rate in hertz and a seed.
@@ -309,9 +309,9 @@ def over_loads(
     rows = []
     for load in loads:
         for seed in seeds:
-            log = logs(load * timing.capacity_hz, seed)
+            log, drawn = logs(load * timing.capacity_hz, seed), curves.resampled(seed)
             for name, way in ways.items():
-                table = simulate(log, keys, timing, way, curves)
+                table = simulate(log, keys, timing, way, drawn)
                 late = table.iloc[int(warm_up * len(table)) :].mean()
                 rows.append(
                     {"load": load, "way": name, "seed": seed, "qoe": late.qoe, "energy": late.energy, "waited_s": late.waited_s}

@@ -5,5 +5,6 @@ from .runner.config import number as number
 from .runner.config import text as text
 from .runner.config import whole as whole
 from .runner.recording import intervals as intervals
+from .runner.recording import percentiles as percentiles
 from .runner.recording import record as record
 from .runner.recording import say as say

@@ -134,6 +134,25 @@ def test_curves_give_what_was_measured_and_stretch_with_the_steps_that_a_model_n
     assert steps_needed(scores, alone, left=0.0) == 4 and 2 < steps_needed(scores, alone, left=0.1) < 4
 
 
+def test_easy_prompts_at_one_distance_are_no_gain_there():
+    scores, alone = made_up(pairs=48), StartRule(800.0, 0.0)
+    ease = np.where(scores.distances == 0, 0.1, -0.2)[:, None, None]
+    uneven = replace(scores, alone=scores.alone + ease[..., None], shared=scores.shared + ease[..., None, None])
+    even, got = Curves(scores, alone), Curves(uneven, alone)
+    for distance, start in ((0.0, (5, None)), (1.0, (2, None)), (4.0, (5, 900))):
+        gain = even.score(distance, start, 2) - even.lone_score(2)
+        assert got.score(distance, start, 2) - got.lone_score(2) == pytest.approx(gain)
+
+
+def test_curves_through_prompts_drawn_anew_scatter_around_the_curve():
+    scores, alone = made_up(pairs=96, noise=0.1), StartRule(800.0, 0.0)
+    curves = Curves(scores, alone)
+    drawn = [curves.resampled(seed).score(1.0, (5, None), 2) for seed in range(200)]
+    assert drawn[0] == curves.resampled(0).score(1.0, (5, None), 2)
+    assert np.mean(drawn) == pytest.approx(curves.score(1.0, (5, None), 2), abs=0.01)
+    assert 0.3 < np.std(drawn) / (0.1 / (24 * 2) ** 0.5) < 2  # two seeds of 24 prompts; the falling curve pools some
+
+
 class Agent:
     def scores(self, images, personas, prompt):
         return [SimpleNamespace(value=np.asarray(image).mean() / 255) for image in images]

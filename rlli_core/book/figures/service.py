@@ -12,25 +12,24 @@ from scipy.cluster.hierarchy import dendrogram
 
 from .look import BAND, canvas
 
+SEEDS = {"errorbar": ("pi", 95)}  # each seed drew its own prompts and log
 
-def score_by_distance(points: pd.DataFrame, curves: pd.DataFrame, lone: Mapping[int, float]) -> np.ndarray:
-    """A panel for each number of own steps: scores of cached latents against the distance of the wanted prompt.
+
+def gain_by_distance(points: pd.DataFrame, curves: pd.DataFrame) -> np.ndarray:
+    """A panel for each number of own steps: what cached latents bring over the device alone against the wanted prompt's distance.
 
     Args:
-        points: measured; columns own steps, start, distance, score.
+        points: measured; columns own steps, start, distance, gain.
         curves: the same, what is fitted to them.
-        lone: score of the device alone at its best start, by own steps.
     """
     steps = sorted(map(int, points["own steps"].unique()))
     axes = canvas(len(steps), 3.3, 3.6, sharey=True)
     for ax, count in zip(axes, steps):
-        some = {"x": "distance", "y": "score", "hue": "start", "ax": ax, "hue_order": [*dict.fromkeys(curves.start)]}
+        some = {"x": "distance", "y": "gain", "hue": "start", "ax": ax, "hue_order": [*dict.fromkeys(curves.start)]}
+        ax.axhline(0, color="0.35", linestyle=":", linewidth=1.5, label="device alone, best start")
         sns.scatterplot(points[points["own steps"] == count], **some, s=14, alpha=0.5, legend=False)
         sns.lineplot(curves[curves["own steps"] == count], **some)
-        ax.axhline(lone[count], color="0.35", linestyle=":", linewidth=1.5, label="device alone, best start")
-        ax.set(
-            xlabel="distance of the texts", ylabel="agents' score", ylim=(0, 1), title=f"{count} own step{'s' * (count > 1)}"
-        )
+        ax.set(xlabel="distance of the texts", ylabel="score less score alone", title=f"{count} own step{'s' * (count > 1)}")
         if ax.get_legend():
             ax.get_legend().remove()
     axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title=None)
@@ -85,7 +84,7 @@ def score_by_saved(table: pd.DataFrame, lone: float) -> Axes:
 
 
 def measures_by_load(table: pd.DataFrame, measures: Mapping[str, str]) -> np.ndarray:
-    """A panel for each measure against the load, a line for each way to serve; bands over seeds.
+    """A panel for each measure against the load, a line for each way to serve; bands hold 95 % of the seeds.
 
     Args:
         table: of `allocation.in_time.over_loads`.
@@ -93,7 +92,7 @@ def measures_by_load(table: pd.DataFrame, measures: Mapping[str, str]) -> np.nda
     """
     axes = canvas(len(measures), 3.3, 3.7)
     for ax, (column, label) in zip(axes, measures.items()):
-        sns.lineplot(table, x="load", y=column, hue="way", style="way", ax=ax, **BAND)
+        sns.lineplot(table, x="load", y=column, hue="way", style="way", ax=ax, **(BAND | SEEDS))
         ax.set(xlabel="load, of full batches without cache", ylabel=label)
         if column.endswith("_s"):
             ax.set_yscale("symlog", linthresh=0.01)
@@ -105,10 +104,10 @@ def measures_by_load(table: pd.DataFrame, measures: Mapping[str, str]) -> np.nda
 
 
 def gain_by_need(table: pd.DataFrame) -> Axes:
-    """Gain over the device alone against n*, the steps that a model needs, a line for each way; columns needed, way, gain."""
+    """Gain over the device alone against n*, the steps that a model needs, a line for each way; columns needed, way, gain; bands hold 95 %."""
     ax = canvas(1, 5.8, 3.5)[0]
     ax.axhline(0, color="0.5", linewidth=1)
-    sns.lineplot(table, x="needed", y="gain", hue="way", style="way", ax=ax, **BAND)
+    sns.lineplot(table, x="needed", y="gain", hue="way", style="way", ax=ax, **(BAND | SEEDS))
     ax.set(xlabel="steps that a model needs, n*", ylabel="score less score alone")
     ax.legend(title=None)
     return ax

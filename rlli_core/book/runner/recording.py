@@ -6,6 +6,7 @@ import string
 from collections.abc import Iterable
 
 import nbformat
+import numpy as np
 
 from ...errors import InvalidArgument, check_number, check_text
 
@@ -96,16 +97,44 @@ def intervals(**samples: Iterable[float]) -> dict[str, float]:
 
     found: dict[str, float] = {}
     for name, sample in samples.items():
-        try:
-            values = [check_number(name, value, -math.inf) for value in sample]
-        except TypeError as error:  # nothing to go through
-            raise InvalidArgument(name, sample, "two numbers or more") from error
-        if len(values) < 2:
-            raise InvalidArgument(name, values, "two values or more: one has no spread")
+        values = _values(name, sample)
         mean = math.fsum(values) / len(values)
         half = float(t.ppf(0.975, len(values) - 1) * sem(values))
         found |= {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
     return found
+
+
+def percentiles(**samples: Iterable[float]) -> dict[str, float]:
+    """The mean of each sample as `name`, and the ends of its middle 95 % as `name_low` and `name_high`; for `record`.
+
+    For values of a bootstrap, each from data drawn anew: there the spread itself is the interval.
+
+    Args:
+        samples: name=values, two or more each.
+
+    Raises:
+        InvalidArgument: a sample of fewer than two values.
+
+    >>> {name: round(value, 2) for name, value in percentiles(score=[0.4, 0.5, 0.6]).items()}
+    {'score': 0.5, 'score_low': 0.4, 'score_high': 0.6}
+    """
+    found: dict[str, float] = {}
+    for name, sample in samples.items():
+        values = _values(name, sample)
+        low, high = (float(np.quantile(values, share)) for share in (0.025, 0.975))
+        found |= {name: math.fsum(values) / len(values), f"{name}_low": low, f"{name}_high": high}
+    return found
+
+
+def _values(name: str, sample: Iterable[float]) -> list[float]:
+    """A sample checked."""
+    try:
+        values = [check_number(name, value, -math.inf) for value in sample]
+    except TypeError as error:  # nothing to go through
+        raise InvalidArgument(name, sample, "two numbers or more") from error
+    if len(values) < 2:
+        raise InvalidArgument(name, values, "two values or more: one has no spread")
+    return values
 
 
 def numbers_of(notebook: nbformat.NotebookNode) -> dict[str, float]:

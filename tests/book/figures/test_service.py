@@ -20,15 +20,15 @@ def texts(legend):
     return [text.get_text() for text in legend.get_texts()]
 
 
-def test_each_number_of_own_steps_has_its_panel_with_curves_and_the_device_alone():
+def test_each_number_of_own_steps_has_its_panel_with_curves_over_the_device_alone():
     rows = [(n, s, x, 0.8 - 0.1 * x) for n in (1, 3) for s in ("2 steps", "5 steps") for x in (0.0, 1.0)]
-    table = pd.DataFrame(rows, columns=["own steps", "start", "distance", "score"])
-    axes = figures.score_by_distance(table, table, {1: 0.3, 3: 0.6})
+    table = pd.DataFrame(rows, columns=["own steps", "start", "distance", "gain"])
+    axes = figures.gain_by_distance(table, table)
     assert [ax.get_title() for ax in axes] == ["1 own step", "3 own steps"]
-    assert texts(axes[0].figure.legends[0]) == ["2 steps", "5 steps", "device alone, best start"]
-    for ax, level in zip(axes, (0.3, 0.6)):
+    assert texts(axes[0].figure.legends[0]) == ["device alone, best start", "2 steps", "5 steps"]
+    for ax in axes:
         assert any(np.allclose(line.get_ydata(), [0.8, 0.7]) for line in ax.lines)
-        assert np.allclose(ax.lines[-1].get_ydata(), level)
+        assert np.allclose(ax.lines[0].get_ydata(), 0)
 
 
 def test_gains_have_a_line_for_each_rule_and_for_each_way():

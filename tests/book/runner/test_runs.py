@@ -215,6 +215,14 @@ def test_intervals_hold_the_truth_in_95_of_100_cases():
         recording.intervals(one=[0.5])
 
 
+def test_the_middle_of_a_bootstrap_is_its_interval():
+    found = recording.percentiles(one=range(101), other=[2.0, 2.0])
+    assert found == {"one": 50, "one_low": 2.5, "one_high": 97.5, "other": 2, "other_low": 2, "other_high": 2}
+    for bad in ([0.5], [0.5, float("nan")], 3):
+        with pytest.raises(InvalidArgument, match="^one"):
+            recording.percentiles(one=bad)
+
+
 def test_a_run_may_go_to_another_folder(bench, tmp_path):
     bench("fig01_sum", *GOOD)
     (record,) = runs.run(["fig01"], "full", folder=tmp_path / "apart")
