@@ -35,12 +35,12 @@ from .qoe import scores_by_trait as scores_by_trait
 from .qoe import slider_effects as slider_effects
 from .qoe import traits_by_fraction as traits_by_fraction
 from .qoe import traits_by_steps as traits_by_steps
+from .service import gain_by_distance as gain_by_distance
 from .service import gain_by_need as gain_by_need
 from .service import gain_by_rule as gain_by_rule
 from .service import latencies as latencies
 from .service import measures_by_load as measures_by_load
 from .service import prompt_tree as prompt_tree
-from .service import score_by_distance as score_by_distance
 from .service import score_by_saved as score_by_saved
 from .sharing import frontier as frontier
 from .sharing import gain_lines as gain_lines

@@ -12,7 +12,15 @@ from scipy.cluster.hierarchy import dendrogram
 
 from .look import BAND, canvas
 
-SEEDS = {"errorbar": ("pi", 95)}  # each seed drew its own prompts and log
+# Each seed drew its own prompts and log, so the middle of them is the interval; bars stand side by side, bands would hide each other.
+SEEDS = {
+    "errorbar": ("pi", 95),
+    "dodge": 0.3,
+    "native_scale": True,
+    "linewidth": 1.3,
+    "markersize": 4,
+    "err_kws": {"linewidth": 1.1},
+}
 
 
 def gain_by_distance(points: pd.DataFrame, curves: pd.DataFrame) -> np.ndarray:
@@ -84,7 +92,7 @@ def score_by_saved(table: pd.DataFrame, lone: float) -> Axes:
 
 
 def measures_by_load(table: pd.DataFrame, measures: Mapping[str, str]) -> np.ndarray:
-    """A panel for each measure against the load, a line for each way to serve; bands hold 95 % of the seeds.
+    """A panel for each measure against the load, a line for each way to serve; bars hold 95 % of the seeds.
 
     Args:
         table: of `allocation.in_time.over_loads`.
@@ -92,7 +100,7 @@ def measures_by_load(table: pd.DataFrame, measures: Mapping[str, str]) -> np.nda
     """
     axes = canvas(len(measures), 3.3, 3.7)
     for ax, (column, label) in zip(axes, measures.items()):
-        sns.lineplot(table, x="load", y=column, hue="way", style="way", ax=ax, **(BAND | SEEDS))
+        sns.pointplot(table, x="load", y=column, hue="way", ax=ax, **SEEDS)
         ax.set(xlabel="load, of full batches without cache", ylabel=label)
         if column.endswith("_s"):
             ax.set_yscale("symlog", linthresh=0.01)
@@ -104,10 +112,10 @@ def measures_by_load(table: pd.DataFrame, measures: Mapping[str, str]) -> np.nda
 
 
 def gain_by_need(table: pd.DataFrame) -> Axes:
-    """Gain over the device alone against n*, the steps that a model needs, a line for each way; columns needed, way, gain; bands hold 95 %."""
+    """Gain over the device alone against n*, the steps that a model needs, a line for each way; columns needed, way, gain; bars hold 95 %."""
     ax = canvas(1, 5.8, 3.5)[0]
     ax.axhline(0, color="0.5", linewidth=1)
-    sns.lineplot(table, x="needed", y="gain", hue="way", style="way", ax=ax, **(BAND | SEEDS))
+    sns.pointplot(table, x="needed", y="gain", hue="way", ax=ax, **SEEDS)
     ax.set(xlabel="steps that a model needs, n*", ylabel="score less score alone")
     ax.legend(title=None)
     return ax
