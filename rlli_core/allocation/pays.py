@@ -3,7 +3,9 @@
 `python -m rlli_core.allocation.pays` works out `SETTINGS` (half an hour on one core; resumes). Groups and table are those of
 `table`, all of them. An allocation is chosen by the scores of two of the three image seeds and scored by the third, in three
 turns: one that is chosen and scored by the same pictures profits from those that turned out well by luck, by several hundredths.
-There is no threshold Q_th here, so that what is maximised is the QoE alone.
+So are the starts of devices that are alone, for each prompt and number of own steps, where elsewhere a fitted rule has them: who
+shares may choose t0, and whoever does not should have no less to choose. There is no threshold Q_th here, so that what is
+maximised is the QoE alone.
 """
 
 from __future__ import annotations
@@ -93,6 +95,7 @@ SETTINGS = list(
         [
             *(Setting(device, server) for device, server in product(DEVICE_BUDGETS, SERVER_BUDGETS)),
             *(replace(Setting(few), **{name: value}) for few in FEW for name, values in LINES.items() for value in values),
+            *(Setting(few, Setting.server_budget / Setting.users, users=1) for few in DEVICE_BUDGETS),  # of `walked_for_each`
         ]
     )
 )
@@ -111,6 +114,8 @@ def measure(setting: Setting) -> np.ndarray:
     made = np.zeros((len(STRATEGIES), len(_table((0,)).groups), len(MEASURES)))
     for turn in range(SEEDS):
         chosen_on, scored_on = _table(tuple(seed for seed in range(SEEDS) if seed != turn)), _table((turn,))
+        starts = chosen_on.chosen_starts()
+        chosen_on, scored_on = chosen_on.with_starts(starts), scored_on.with_starts(starts)
         for number, (name, how) in enumerate(STRATEGIES.items()):
             config = _config(setting, how)
             service, judged = Service(config, chosen_on), Service(config, scored_on)
@@ -172,6 +177,11 @@ def at(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
     return table[np.logical_and.reduce(rows)]
 
 
+def walked_for_each(table: pd.DataFrame, own_steps: float) -> pd.DataFrame:
+    """What help without sharing brings: one user with that user's part of the server's budget, who wants the server's prompt."""
+    return at(table, users=1, server_budget=None, device_budget=own_steps).query("server_budget < @Setting.server_budget")
+
+
 def energy_at(table: pd.DataFrame, energy: str, qoe: float | np.ndarray) -> np.ndarray:
     """The least mean energy at which a strategy reaches a QoE, between its settings along the frontier; NaN beyond it.
 
@@ -219,8 +229,11 @@ STABLE_DIFFUSION_FID = {6: 20.33, 10: 16.78, 250: 15.86}
 
 
 def needed(quality: pd.Series, share: float = 0.95) -> float:
-    """Steps after which a quality has reached a share of its highest value, between those known along their logarithm."""
-    reached = np.maximum.accumulate(quality.to_numpy(float)) / quality.max()
+    """Steps after which a quality, 1 with many, has reached a share of that, between those known along their logarithm.
+
+    Where it never does, the most steps that are known.
+    """
+    reached = np.maximum.accumulate(quality.to_numpy(float))
     return float(np.exp(np.interp(share, reached, np.log(quality.index.to_numpy(float)))))
 
 

@@ -67,6 +67,7 @@ class TableQoE:
         fits: coefficients (pairs, T_s + 1, T_e + 1, ROOTS, 6) of 1 and the five traits; in row t0 = 0 the noise is sent.
         alone: the same without sharing, when nothing is sent, (pairs, T_e + 1, 6).
         pairs: number of the pair (server prompt, device prompt) in `fits`, (P, P) int, -1 where it was not gathered.
+        starts: `alone` at each of `STARTS`, (pairs, T_e + 1, starts, 6); at the first, the model's own grid, it is `alone`.
         best_alone: `alone` of devices with the fitted start.
         restarts: of devices that know their link's noise.
         receiver, start: as `receiver` and `alone` of the setting.
@@ -77,6 +78,7 @@ class TableQoE:
     groups: tuple[tuple[int, ...], ...]
     fits: np.ndarray
     alone: np.ndarray
+    starts: np.ndarray
     pairs: np.ndarray
     best_alone: np.ndarray
     restarts: Restarts
@@ -126,8 +128,16 @@ class TableQoE:
             _every_step(curves, steps, shared=True), _every_step(widths, steps, shared=True), stops, content["alphas"],
             distances(embeddings, gathered), rule,
         )  # fmt: skip
-        on_grid, at_best = (_every_step(one @ solve, steps) for one in (lone[:, :, 0], best))
-        return cls(prompts, embeddings, chosen, fits, on_grid, pairs, at_best, again)
+        starts, at_best = (_every_step(one @ solve, steps) for one in (lone, best))
+        return cls(prompts, embeddings, chosen, fits, starts[:, :, 0], starts, pairs, at_best, again)
+
+    def chosen_starts(self) -> np.ndarray:
+        """The number of the start that is best for the mean person, by pair and own steps, (pairs, T_e + 1)."""
+        return np.asarray((self.starts[..., 0] + self.starts[..., 1:].mean(-1)).argmax(-1))
+
+    def with_starts(self, numbers: np.ndarray) -> TableQoE:
+        """The table whose lone devices start as `numbers` say, see `chosen_starts`, instead of by the fitted rule."""
+        return replace(self, best_alone=np.take_along_axis(self.starts, numbers[..., None, None], 2)[:, :, 0])
 
     def under(self, config: ServiceConfig) -> TableQoE:
         """The table of this setting's receivers and lone devices."""

@@ -39,7 +39,7 @@ GRID = np.arange(-8.0, 12.01, 0.5)  # SNR per channel bit, dB
 BLANK = (128, 128, 128)  # what is shown of a picture that did not arrive
 MOST_PSNR_DB = 60.0  # of equal pictures, whose PSNR has no bound
 _WORD, _FEW, _TRIALS = 1024, 10, 100  # bits a codeword; words that are sent to see whether any gets through, and to count
-WORDS = 8  # codewords on air: as many bits as a latent of the embedded model has at 8 bits a value
+WORDS = 16  # codewords on air: as many bits as a latent of the embedded model has at 8 bits a value
 Curve = np.ndarray  # (SNR, case, measure)
 
 

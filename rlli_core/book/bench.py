@@ -61,22 +61,31 @@ class SharingCost:
 
 
 def sharing_cost(
-    chain: SplitDiffusion, server_prompt: str, device_prompts: Sequence[str], plan: SplitPlan, seed: int
+    chain: SplitDiffusion, server_prompt: str, device_prompts: Sequence[str], plan: SplitPlan, seed: int, repeats: int = 3
 ) -> SharingCost:
     """Time one group served by shared steps, then each of its users served alone by a chain of the same length.
 
-    Both run one latent at a time, after a warm-up; the plan gives every device the same number of steps.
+    Both run one latent at a time, in turns, after a warm-up; the least of `repeats` counts. The plan gives every device as many steps.
     """
-    chain.generate(server_prompt, 1, seed)
-    before, start = chain.denoiser_calls, time.perf_counter()
-    sent = chain.server_denoise(server_prompt, plan, seed)
-    for prompt in device_prompts:
-        chain.device_denoise(sent, prompt, plan)
-    shared_calls, shared_s = chain.denoiser_calls - before, time.perf_counter() - start
-    before, start = chain.denoiser_calls, time.perf_counter()
-    for prompt in device_prompts:
-        chain.generate(prompt, plan.longest, seed)
-    return SharingCost(shared_calls, chain.denoiser_calls - before, shared_s, time.perf_counter() - start)
+
+    def shared() -> None:
+        sent = chain.server_denoise(server_prompt, plan, seed)
+        for prompt in device_prompts:
+            chain.device_denoise(sent, prompt, plan)
+
+    def alone() -> None:
+        for prompt in device_prompts:
+            chain.generate(prompt, plan.longest, seed)
+
+    calls, seconds = [], []
+    for way in (shared, alone):
+        before = chain.denoiser_calls
+        way()
+        calls.append(chain.denoiser_calls - before)
+    for _ in range(repeats):
+        seconds.append([time_calls(way, 1)[0] for way in (shared, alone)])
+    shared_s, alone_s = map(min, zip(*seconds))
+    return SharingCost(calls[0], calls[1], shared_s, alone_s)
 
 
 def updates_by_steps(service: Service, steps: list[int], training: Training | None = None, repeats: int = 30) -> pd.DataFrame:

@@ -97,4 +97,21 @@ def test_what_is_saved_at_equal_score_is_found_for_each_draw_of_groups():
 
 def test_the_steps_that_are_needed_lie_on_a_line_in_their_logarithm():
     assert pays.needed(pd.Series({1: 0.5, 4: 1.0}), 0.75) == pytest.approx(2.0)
-    assert 10 < pays.needed(1 / pd.Series(pays.STABLE_DIFFUSION_FID)) < 15
+    assert 10 < pays.needed(15.86 / pd.Series(pays.STABLE_DIFFUSION_FID)) < 15
+
+
+def test_devices_that_are_alone_start_where_the_choosing_seeds_say():
+    table = TableQoE.load(seeds=[0, 1])
+    numbers = table.chosen_starts()
+    assert numbers.shape == table.starts.shape[:2] and len(np.unique(numbers)) > 1
+    means = table.starts[..., 0] + table.starts[..., 1:].mean(-1)
+    best = table.with_starts(numbers)
+    assert np.allclose(best.best_alone[..., 0] + best.best_alone[..., 1:].mean(-1), means.max(-1))
+    assert np.array_equal(table.with_starts(0 * numbers).best_alone, table.alone)
+
+
+def test_help_without_sharing_is_one_user_with_a_third_of_the_budget():
+    table = pays.read()
+    rows = pays.walked_for_each(table, 1)
+    assert set(rows.users) == {1} and rows.server_budget.unique() == pytest.approx([20 / 3])
+    assert set(rows.device_budget) == {1} and rows.strategy.nunique() == len(pays.STRATEGIES)

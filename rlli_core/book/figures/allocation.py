@@ -9,13 +9,13 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from .look import canvas
+from .look import canvas, student
 
 
 def learning_curves(curves: pd.DataFrame, optimum: float, column: str = "sum_qoe", label: str = "sum QoE") -> Axes:
     """A measure against rounds served, a line and band for each `name`, with the optimum."""
     ax = canvas(1, 6)[0]
-    sns.lineplot(curves, x="interactions", y=column, hue="name", style="name", errorbar=("ci", 95), seed=0, ax=ax)
+    sns.lineplot(curves, x="interactions", y=column, hue="name", style="name", errorbar=student, ax=ax)
     ax.axhline(optimum, color="0.3", linestyle="--", linewidth=1, label="optimum")
     ax.set(xlabel="rounds served in training", ylabel=label)
     ax.legend(title=None)

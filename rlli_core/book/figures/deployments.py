@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from ...deployments import Times, Topology
-from .look import BAND, canvas
+from .look import BAND, canvas, student
 
 
 def topology_drawing(topologies: Mapping[str, tuple[Topology, Sequence[str]]]) -> np.ndarray:
@@ -49,14 +49,14 @@ def topology_drawing(topologies: Mapping[str, tuple[Topology, Sequence[str]]]) -
 
 
 def deployment_bars(table: pd.DataFrame, measures: Mapping[str, str]) -> np.ndarray:
-    """Means of each `deployment`, a panel for each measure, with 95 % bootstrap intervals over the rows.
+    """Means of each `deployment`, a panel for each measure, with 95 % intervals over the rows.
 
     Args:
         measures: what is written under the axis, by column.
     """
     axes = canvas(len(measures), 2.7, 0.9 + 0.36 * table.deployment.nunique(), sharey=True)
     for ax, (column, label) in zip(axes, measures.items()):
-        sns.barplot(table, x=column, y="deployment", errorbar=("ci", 95), seed=0, color="C0", ax=ax)
+        sns.barplot(table, x=column, y="deployment", errorbar=student, color="C0", ax=ax)
         ax.set(xlabel=label, ylabel="")
     return axes
 
@@ -105,6 +105,6 @@ def timelines(rows: Mapping[str, Sequence[Times]], names: Sequence[str]) -> np.n
 def worth_by_starter(table: pd.DataFrame) -> Axes:
     """What the round is worth by who begins, a bar for each `begins`; column also worth; intervals over the rows."""
     ax = canvas(1, 4.6, 0.9 + 0.36 * table.begins.nunique())[0]
-    sns.pointplot(table, x="worth", y="begins", errorbar=("ci", 95), seed=0, linestyle="none", capsize=0.15, ax=ax)
+    sns.pointplot(table, x="worth", y="begins", errorbar=student, linestyle="none", capsize=0.15, ax=ax)
     ax.set(xlabel="scores less the price of the energy", ylabel="")
     return ax

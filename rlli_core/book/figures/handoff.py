@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from .look import BAND, canvas
+from .look import BAND, canvas, student
 
 
 def noise_clock(noise: np.ndarray, stop: int, effective: Mapping[str, int]) -> Axes:
@@ -33,10 +33,13 @@ def noise_clock(noise: np.ndarray, stop: int, effective: Mapping[str, int]) -> A
     return ax
 
 
-def scores_by_receiver(table: pd.DataFrame) -> np.ndarray:
+def scores_by_receiver(table: pd.DataFrame, lone: Mapping[str, float] | None = None) -> np.ndarray:
     """Scores against the bit error probability, a panel for each `plan` and a line for each `receiver`; columns also bep, score.
 
     Bands: 95 % intervals over the rows of a point.
+
+    Args:
+        lone: for a plan, what a device alone with as many own steps has: a dotted line.
     """
     plans = table.plan.unique()
     axes = canvas(len(plans), 3.6, 3.3, sharey=True)
@@ -44,20 +47,22 @@ def scores_by_receiver(table: pd.DataFrame) -> np.ndarray:
         data = table[table.plan == plan].assign(bep=lambda t: 100 * t.bep)
         sns.lineplot(data, x="bep", y="score", hue="receiver", style="receiver", ax=ax, **BAND)
         ax.set(xlabel="bit error probability (%)", ylabel="agents' score", title=plan, ylim=(0, None))
+        if lone:
+            ax.axhline(lone[plan], color="0.35", linestyle=":", linewidth=1.5, label="alone, best start")
         ax.legend(title=None, loc="lower left")
     return axes
 
 
-def differences_in_margin(table: pd.DataFrame, margin: float, label: str) -> Axes:
+def differences_in_margin(table: pd.DataFrame, margins: pd.Series, label: str) -> Axes:
     """Differences with their intervals in rows, and the margin within which two things count as alike.
 
     Args:
         table: rows by name, columns mean, low, high; a column `group` colours them.
-        margin: half of its width.
+        margins: half of its width, for each row.
         label: of the horizontal axis.
     """
     ax = canvas(1, 6.6, 0.8 + 0.2 * len(table))[0]
-    ax.axvspan(-margin, margin, color="0.92", zorder=0)
+    ax.barh(range(len(table)), 2 * margins, left=-margins, height=1, color="0.92", zorder=0)
     ax.axvline(0, color="0.5", linewidth=1)
     for number, (group, part) in enumerate(table.groupby("group", sort=False)):
         places = [table.index.get_loc(name) for name in part.index]
@@ -108,7 +113,7 @@ def measures_by_snr(table: pd.DataFrame, measures: Mapping[str, str], alone: Map
     dashes = {scheme: (3, 1.5) if scheme.startswith("picture") else "" for scheme in schemes}
     axes = canvas(len(measures), 3.3, 3.7)
     for ax, (column, said) in zip(axes, measures.items()):
-        band = {"errorbar": ("ci", 95), "seed": 0, "n_boot": 200}
+        band = {"errorbar": student}
         sns.lineplot(table, x="snr_db", y=column, hue="scheme", style="scheme", palette=colours, dashes=dashes, ax=ax, **band)
         ax.axhline(alone[column], color="0.35", linestyle=":", linewidth=1.5, label="device alone, no link")
         ax.set(xlabel=label, ylabel=said)

@@ -1,7 +1,7 @@
 """The book's figures: data in, axes out, no computation.
 
-All take the same look: seaborn's colour-blind palette on a white grid. Bands are 95 % bootstrap intervals of the mean
-over seeds.
+All take the same look: seaborn's colour-blind palette on a white grid. Bands and bars are the 95 % intervals of the mean that
+`rlli_core.book.intervals` gives for the prose.
 """
 
 from __future__ import annotations
@@ -13,15 +13,25 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from PIL import Image
+from scipy.stats import sem, t
 
-BAND = {"errorbar": ("ci", 95), "seed": 0, "marker": "o", "markersize": 4.5}
+
+def student(values: Sequence[float]) -> tuple[float, float]:
+    """Ends of Student's 95 % interval of the mean of independent values; of a single one, itself twice."""
+    sample = np.asarray(values, float)
+    half = float(t.ppf(0.975, len(sample) - 1) * sem(sample)) if len(sample) > 1 else 0.0
+    return float(sample.mean() - half), float(sample.mean() + half)
 
 
-def canvas(columns: int, width: float = 4.2, height: float = 3.2, **kwargs) -> np.ndarray:
-    """Empty axes side by side in the book's look; sizes in inches each."""
+BAND = {"errorbar": student, "marker": "o", "markersize": 4.5}
+
+
+def canvas(columns: int, width: float = 4.2, height: float = 3.2, rows: int = 1, **kwargs) -> np.ndarray:
+    """Empty axes side by side, row after row, in the book's look; sizes in inches each."""
     sns.set_theme("paper", "whitegrid", "colorblind", font_scale=1.1, rc={"figure.dpi": 130, "legend.framealpha": 0.9})
-    _, axes = plt.subplots(1, columns, figsize=(width * columns, height), squeeze=False, layout="constrained", **kwargs)
-    return axes[0]
+    size = (width * columns, height * rows)
+    _, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **kwargs)
+    return axes.ravel()
 
 
 def image_grid(

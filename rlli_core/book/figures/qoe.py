@@ -105,7 +105,9 @@ def score_clusters(scores: pd.DataFrame) -> Axes:
 def score_maps(
     scores: pd.DataFrame, device: str = "t_1", stars: Mapping[str, tuple[float, float, float]] | None = None
 ) -> np.ndarray:
-    """Mean scores over t0 and t_k, a row for each person and a column for each BEP, with the best plan marked.
+    """Mean scores over t0 and t_k, a row for each person and a column for each BEP, with the best plan that shares marked.
+
+    Where the device alone, t0 = 0, is better than that, its best is marked too, by dashes.
 
     Args:
         stars: for a person, the plan (t0, t_k, BEP) that an allocator chose: drawn on the map of the nearest BEP.
@@ -118,14 +120,17 @@ def score_maps(
         part = scores[(scores.person == people[r]) & (scores.bep == levels[c])]
         table = part.pivot_table(index="shared_steps", columns="device_steps", values="score").sort_index(ascending=False)
         sns.heatmap(table, cmap="viridis", vmin=0, vmax=1, annot=True, fmt=".2f", annot_kws={"size": 7}, cbar=False, ax=ax)
-        best = np.unravel_index(np.argmax(table.to_numpy()), table.shape)
-        ax.add_patch(plt.Rectangle((best[1], best[0]), 1, 1, fill=False, edgecolor="crimson", linewidth=2))
+        means, shares = table.to_numpy(), table.index.to_numpy()[:, None] > 0
+        for some, look in ((np.where(shares, means, -1), "-"), (means, "--")):
+            row, column = np.unravel_index(np.argmax(some), some.shape)
+            if look == "-" or not shares[row, 0]:
+                ax.add_patch(plt.Rectangle((column, row), 1, 1, fill=False, edgecolor="crimson", linewidth=2, linestyle=look))
         if stars and people[r] in stars:
             shared, steps, bep = stars[people[r]]
             if levels[c] == min(levels, key=lambda level: abs(level - bep)):
                 place = np.interp(steps, table.columns, np.arange(table.shape[1])) + 0.5
                 height = np.interp(shared, table.index[::-1], np.arange(len(table))[::-1]) + 0.5
-                ax.plot(place, height, "*", color="red", markeredgecolor="white", markersize=17)
+                ax.plot(place + 0.3, height + 0.28, "*", color="red", markeredgecolor="white", markersize=12)
         ax.set(xlabel=f"device steps ${device}$" if r == len(people) - 1 else "")
         ax.set(ylabel=f"{people[r]}\nshared steps $t_0$" if c == 0 else "")
         ax.set_title(f"BEP {levels[c]:.1%}" if r == 0 else "", fontsize=10)

@@ -10,10 +10,19 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from scipy.cluster.hierarchy import dendrogram
 
-from .look import BAND, canvas
+from .look import BAND, canvas, student
 
+WAYS = {
+    "device alone": "0.35",
+    "no cache": "C1",
+    "paper": "C2",
+    "NIRVANA": "C9",
+    "MoDM": "C4",
+    "ours": "C0",
+}  # the same in all figures
 # Each seed drew its own prompts and log, so the middle of them is the interval; bars stand side by side, bands would hide each other.
 SEEDS = {
+    "palette": WAYS,
     "errorbar": ("pi", 95),
     "dodge": 0.3,
     "native_scale": True,
@@ -79,7 +88,7 @@ def score_by_saved(table: pd.DataFrame, lone: float) -> Axes:
     """
     ax = canvas(1, 5.8, 3.7)[0]
     some = {"x": "saved", "y": "score", "hue": "way", "ax": ax, "hue_order": [*dict.fromkeys(table.way)]}
-    sns.lineplot(table[table.kind == "tree"], **some, errorbar=("ci", 95), seed=0)
+    sns.lineplot(table[table.kind == "tree"], **some, errorbar=student)
     sns.scatterplot(table[table.kind != "tree"].groupby(["kind", "way"], sort=False).mean(numeric_only=True).reset_index(), **some,
                     style="kind", s=60)  # fmt: skip
     ax.axhline(lone, color="0.35", linestyle=":", linewidth=1.5, label="device alone, best start")
@@ -98,10 +107,10 @@ def measures_by_load(table: pd.DataFrame, measures: Mapping[str, str]) -> np.nda
         table: of `allocation.in_time.over_loads`.
         measures: axis label by column; what is in seconds gets a logarithmic axis.
     """
-    axes = canvas(len(measures), 3.3, 3.7)
+    axes = canvas(2, 4.2, 2.9, rows=-(-len(measures) // 2))
     for ax, (column, label) in zip(axes, measures.items()):
         sns.pointplot(table, x="load", y=column, hue="way", ax=ax, **SEEDS)
-        ax.set(xlabel="load, of full batches without cache", ylabel=label)
+        ax.set(xlabel="load (1: all that full batches can serve)", ylabel=label)
         if column.endswith("_s"):
             ax.set_yscale("symlog", linthresh=0.01)
             ax.set_ylim(bottom=0)

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
-from .look import BAND, canvas
+from .look import BAND, canvas, student
 
 SIDES = {"total_j": "in all", "device_j": "the device", "server_j": "the server"}
 COLOURS = {
@@ -32,7 +32,7 @@ def gain_maps(table: pd.DataFrame, strategies: Sequence[str], point: tuple[float
         table: columns strategy, device_budget, server_budget, group, gain.
         point: device and server budget.
     """
-    axes = canvas(len(strategies), 3.9, 3.3, sharey=True)
+    axes = canvas(len(strategies), 3.1, 3.0, sharey=True)
     for ax, strategy in zip(axes, strategies):
         _gain_map(ax, table[table.strategy == strategy], point, bar=ax is axes[-1])
         ax.set_title(strategy)
@@ -65,7 +65,10 @@ def gain_lines(panels: Mapping[str, tuple[pd.DataFrame, str]]) -> np.ndarray:
     Args:
         panels: by the axis label, a table (columns strategy, device_budget, gain) and its column for the horizontal axis.
     """
-    axes = canvas(len(panels), 2.75, 3.3, sharey=True)
+    columns = min(3, len(panels))
+    axes = canvas(columns, 3.1, 2.9, rows=-(-len(panels) // columns), sharey=True)
+    for ax in axes[len(panels) :]:
+        ax.remove()
     for ax, (label, (table, column)) in zip(axes, panels.items()):
         data = table.assign(**{"own steps": table.device_budget.map("{:g}".format)})
         if pd.api.types.is_numeric_dtype(data[column]):
@@ -73,7 +76,7 @@ def gain_lines(panels: Mapping[str, tuple[pd.DataFrame, str]]) -> np.ndarray:
         ax.axhline(0, color="0.5", linewidth=1)
         own, ways = (data[name].unique() for name in ("own steps", "strategy"))
         look = {"hue": "own steps", "hue_order": sorted(own, key=float), "style": "strategy", "style_order": sorted(ways)}
-        spread = {"errorbar": ("ci", 95), "err_style": "bars", "seed": 0}
+        spread = {"errorbar": student, "err_style": "bars"}
         sns.lineplot(data, x=column, y="gain", **look, **spread, markers=True, sort=False, ax=ax)
         ax.set(xlabel=label, ylabel="QoE gained by sharing")
         handles = ax.get_legend_handles_labels()
@@ -89,7 +92,7 @@ def frontier(table: pd.DataFrame, mark: Mapping[str, object] | None = None) -> n
         table: columns strategy, setting, group, qoe and those of `SIDES`.
         mark: columns and values of the setting that gets a ring.
     """
-    axes = canvas(3, 3.7, 3.7, sharey=True)
+    axes = canvas(3, 3.1, 3.5, sharey=True)
     for ax, (energy, said) in zip(axes, SIDES.items()):
         for strategy, colour in COLOURS.items():
             part = table[table.strategy == strategy]
@@ -142,9 +145,9 @@ def point_on_map(table: pd.DataFrame, point: tuple[float, float], strategy: str)
     axes[0].set_title(strategy)
     here = table[(table.device_budget == point[0]) & (table.server_budget == point[1])]
     means = here.groupby("strategy")[["qoe", "device_j", "server_j", "radio_j"]].mean().loc[[*COLOURS][::-1]]
-    sns.pointplot(here, y="strategy", x="qoe", order=[*COLOURS], errorbar=("ci", 95), seed=0, linestyle="none", ax=axes[1],
+    sns.pointplot(here, y="strategy", x="qoe", order=[*COLOURS], errorbar=student, linestyle="none", ax=axes[1],
                   hue="strategy", palette=[*COLOURS.values()], hue_order=[*COLOURS], legend=False)  # fmt: skip
-    axes[1].set(xlim=(0.2, 0.85), xlabel="mean QoE", ylabel="")
+    axes[1].set(xlim=(0, 0.85), xlabel="mean QoE", ylabel="")
     left = np.zeros(len(means))
     for column, colour, said in (("device_j", "0.35", "device"), ("server_j", "0.7", "server")):
         axes[2].barh(means.index, means[column], left=left, color=colour, label=said)

@@ -51,12 +51,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim, the results of its checks, the runs that they come from, by notebook, and the reason with its numbers."""
+    """A claim, the results of its checks, the runs that they come from, by notebook, and reason and finding with their numbers."""
 
     claim: Claim
     results: tuple[Result, ...]
     sources: Mapping[str, Source]
     reason: str = ""
+    found: str = ""
 
     @property
     def verdict(self) -> str:
@@ -121,10 +122,10 @@ def count(results: Sequence[Result]) -> str:
     """How many checks hold, and how many do not count, in words."""
     measured, by_arithmetic, untestable, waiting = _sorted(results)
     if not measured and untestable:
-        return f"none of {untestable} checks could come out otherwise"
+        return f"what its {untestable} checks give was settled beforehand"
     if not measured and by_arithmetic:
         return f"{sum(by_arithmetic)} of {len(by_arithmetic)} checks hold, by arithmetic"
-    more = {"by arithmetic": len(by_arithmetic), "could not come out otherwise": untestable, "need a GPU": waiting}
+    more = {"by arithmetic": len(by_arithmetic), "settled beforehand": untestable, "need a GPU": waiting}
     return f"{sum(measured)} of {len(measured)} checks hold" + "".join(f", {n} more {what}" for what, n in more.items() if n)
 
 
@@ -136,7 +137,8 @@ def judge(claim: Claim, sources: Mapping[str, Source]) -> Finding:
     """
     results = tuple(_result(check, sources) for check in claim.checks)
     reason = _filled(claim.reason.strip(), claim.id, claim.notebook, sources)
-    return Finding(claim, results, {check.notebook: sources[check.notebook] for check in claim.checks}, reason)
+    found = _filled(claim.found.strip(), claim.id, claim.notebook, sources)
+    return Finding(claim, results, {check.notebook: sources[check.notebook] for check in claim.checks}, reason, found)
 
 
 def findings(ledger: Ledger, sources: Mapping[str, Source], own: bool = False) -> list[Finding]:
@@ -181,6 +183,7 @@ def as_data(found: Sequence[Finding]) -> list[dict]:
         {
             **{key: value for key, value in asdict(finding.claim).items() if key != "checks"},
             "reason": finding.reason,
+            "found": finding.found,
             "verdict": finding.verdict,
             "symbol": finding.symbol,
             "count": finding.count,

@@ -48,7 +48,7 @@ class Check:
 @dataclass(frozen=True)
 class Claim:
     """A claim of the paper: `where` it stands there, the `claim` in our words, what the `paper` has for it, and where it is
-    measured here; `reason` says what one has to know about the outcome, `reading` which of several the paper's text supports.
+    measured here; `found` is one sentence of what came out, `reason` says what one has to know about the outcome, `reading` which of several the paper's text supports.
 
     An `own` claim is this book's, beyond the paper: it stands nowhere there.
     """
@@ -64,6 +64,7 @@ class Claim:
     reason: str = ""
     reading: str = ""
     own: bool = False
+    found: str = ""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ def linked_map(scores: pd.DataFrame, server_prompt: str, device_prompt: str) -> 
                     shown = f'<a href="{escape(there)}" style="color: inherit">{shown}</a>'
                 cells.append(f'<td style="background: {ground}; color: {ink}">{shown}</td>')
             rows.append(f"<tr>{''.join(cells)}</tr>")
-    heads = "".join(f"<th>{bep:.1%}, {steps}</th>" for bep, steps in columns)
-    head = f"<tr><th>judge</th><th>shared steps</th>{heads}</tr>"
-    return HTML(f'<div style="overflow-x: auto"><table class="dataframe">{head}{"".join(rows)}</table></div>')
+    own = sorted(scores.device_steps.unique())
+    above = "".join(f'<th colspan="{len(own)}">bit errors {bep:.1%}, own steps</th>' for bep in sorted(scores.bep.unique()))
+    heads = f"<tr><th></th><th></th>{above}</tr><tr><th>person</th><th>shared steps</th>"
+    heads += "".join(f"<th>{steps}</th>" for _, steps in columns) + "</tr>"
+    return HTML(f'<div style="overflow-x: auto"><table class="dataframe">{heads}{"".join(rows)}</table></div>')

@@ -25,6 +25,7 @@ from ...records import RECEIVERS, SplitPlan
 from .. import airtime
 from ..figures.channel import bep_by_power
 from ..figures.deployments import topology_drawing
+from ..figures.look import student
 from ..figures.sharing import point_on_map
 from .panel import Panel, Part, Shown, choice, drawn, slider, span
 
@@ -145,7 +146,7 @@ def receiver_panel(
         prompts: the device's, by what is said of it; the first one is the server's as well.
         seed: of noise and bit flips.
     """
-    server, everyone = next(iter(prompts.values())), [Persona.named(name) for name in people()]
+    server = next(iter(prompts.values()))
     sent = chain.server_denoise(server, plan, seed)
     beps, stopped = (0.0, 0.01, 0.03, 0.06, 0.1, 0.15, 0.25, 0.5), chain.restart_range(sent)[0]
     controls = {
@@ -166,8 +167,7 @@ def receiver_panel(
                 given = [[values[i] for i in some] for values in (got, wanted, starts)]
                 images |= zip(some, chain.device_denoises(*given[:2], batch_size=32, receiver=receiver, restarts=given[2]))
         made = [images[i] for i in range(len(settings))]
-        scores = agent.scores(made * len(everyone), [p for p in everyone for _ in made], wanted * len(everyone))
-        means = np.array([score.value for score in scores]).reshape(len(everyone), -1).mean(0)
+        means = _mean_scores(agent, made, wanted)
         arrived = dict(zip((one["bep"] for one in settings), got))
         pictures = {bep: chain.decode(one.latent)[0] for bep, one in arrived.items()}
         for setting, start, low, prompt, image, score in zip(settings, starts, lowest, wanted, made, means):
@@ -198,11 +198,11 @@ def restart_panel(
         shared, alone: the rules for where a device starts that shares, and one that does not.
         seed: of the noise.
     """
-    known, prompts, everyone = handoffs.DEVICE_STEPS, list(wishes.values()), [Persona.named(name) for name in people()]
+    known, prompts = handoffs.DEVICE_STEPS, list(wishes.values())
     seen = embed(chain, prompts)
     distances = dict(zip(wishes, np.linalg.norm(seen - seen[0], axis=1)))
     controls = {
-        "wish": choice("the device wants", wishes, start=list(wishes)[min(1, len(wishes) - 1)], stops=tuple(wishes)),
+        "wish": choice("the device wants", wishes, stops=tuple(wishes)),
         "steps": slider("own steps", span(1, 8, 1), 1, known),
     }
 
@@ -219,8 +219,7 @@ def restart_panel(
             wanted += [prompt] * 3
             restarts += [late, None, again]
         made = chain.device_denoises(begun, wanted, batch_size=32, restarts=restarts)
-        scores = agent.scores(made * len(everyone), [p for p in everyone for _ in made], wanted * len(everyone))
-        means = np.array([score.value for score in scores]).reshape(len(everyone), -1).mean(0)
+        means = _mean_scores(agent, made, wanted)
         ways = ("alone, best start", "the server's steps first, as in the paper", "the server's steps, and a restart")
         for number in range(len(settings)):
             parts = [
@@ -230,7 +229,10 @@ def restart_panel(
                 )
                 for i, way in enumerate(ways)
             ]  # fmt: skip
-            yield f"The server drew {prompts[0]}; the device wants {wanted[3 * number]}.", parts
+            line = (
+                f"The server walked {handoffs.SHARED_STEPS} steps towards {prompts[0]}; the device wants {wanted[3 * number]}."
+            )
+            yield f"{line} Scores are the mean of the book's people.", parts
 
     return Panel(controls, lambda **setting: next(together([setting])), together)
 
@@ -344,13 +346,21 @@ def sharing_panel(table: pd.DataFrame, strategy: str) -> Panel:
 
     def update(device_budget: float, server_budget: float) -> Shown:
         here = table[(table.device_budget == device_budget) & (table.server_budget == server_budget)]
-        gain = here[here.strategy == strategy].gain
+        gains = {way: student(rows.gain) for way, rows in here.groupby("strategy", sort=False) if rows.gain.any()}
         axes = point_on_map(table, (device_budget, server_budget), strategy)
         alt = f"Map of the gain with a ring at {device_budget:g} and {server_budget:g}; QoE and energy of each strategy there."
-        line = f"sharing, {strategy}: QoE {gain.mean():+.3f} ± {2 * gain.sem():.3f} against everybody alone at the best"
+        told = "; ".join(f"{way} {sum(ends) / 2:+.3f} ({ends[0]:+.3f} to {ends[1]:+.3f})" for way, ends in gains.items())
+        line = f"QoE against everybody alone at the best: {told}."
         return line, [Part(drawn(axes[0], layout), alt=alt)]
 
     return Panel(controls, update)
+
+
+def _mean_scores(agent: PersonaAgent, images: list[Image.Image], prompts: list[str]) -> np.ndarray:
+    """Of each picture for its prompt, the mean score of the book's people."""
+    everyone = [Persona.named(name) for name in people()]
+    scores = agent.scores(images * len(everyone), [p for p in everyone for _ in images], prompts * len(everyone))
+    return np.array([score.value for score in scores]).reshape(len(everyone), -1).mean(0)
 
 
 def _dots(value: float) -> str:

@@ -116,7 +116,7 @@ def test_score_maps_mark_the_best_plan():
 def test_score_maps_put_a_star_where_an_allocator_went():
     axes = figures.score_maps(opinions(), stars={"GA1": (3, 5, 0.02)})
     stars = [[line.get_xydata()[0].tolist() for line in ax.lines] for ax in axes.flat]
-    assert stars == [[[1.0, 0.5]], [], [], []]  # between 4 and 6 own steps, on the map of the nearest BEP
+    assert stars == [[[1.3, 0.78]], [], [], []]  # between 4 and 6 own steps, beside the number, on the map of the nearest BEP
 
 
 def test_clusters_and_agreement_have_a_point_for_every_score():
@@ -156,3 +156,22 @@ def test_measures_by_snr_has_a_panel_a_measure_a_line_a_scheme_and_the_lone_devi
     assert [list(line.get_ydata()) for line in axes[0].lines if len(line.get_xdata()) == 2][:2] == [[1.0, 2.0]] * 2
     assert [set(ax.lines[-1].get_ydata()) for ax in axes] == [{0.5}, {0.25}]
     assert [text.get_text() for text in axes[0].figure.legends[0].get_texts()] == ["picture", "latent", "device alone, no link"]
+
+
+def test_maps_frame_the_best_plan_that_shares_and_the_device_alone_where_it_is_better():
+    shared = opinions()
+    alone = shared[shared.shared_steps == shared.shared_steps.min()].assign(shared_steps=0)
+    for score, frames in ((0.0, ["-"]), (1.0, ["-", "--"])):
+        axes = figures.score_maps(pd.concat([shared.assign(score=0.5), alone.assign(score=score)]))
+        found = [[p.get_linestyle() for p in ax.patches] for ax in axes.flat]
+        assert found == [frames] * axes.size
+        assert all(ax.patches[0].get_y() < ax.get_ylim()[0] - 1 for ax in axes.flat)  # not in the lowest row
+
+
+def test_bands_are_the_intervals_of_the_prose():
+    from rlli_core.book import intervals
+    from rlli_core.book.figures.look import student
+
+    values = [0.1, 0.4, 0.3, 0.6]
+    told = intervals(x=values)
+    assert student(values) == pytest.approx((told["x_low"], told["x_high"])) and student([0.5]) == (0.5, 0.5)

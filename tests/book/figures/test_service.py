@@ -63,12 +63,12 @@ def test_saved_steps_have_a_line_for_the_tree_and_marks_for_the_others():
 
 
 def test_each_measure_has_its_panel_and_seconds_a_logarithmic_axis():
-    rows = [(load, w, s, 0.5, 2.0 * load) for load in (0.3, 2.0) for w in ("none", "ours") for s in (0, 1)]
+    rows = [(load, w, s, 0.5, 2.0 * load) for load in (0.3, 2.0) for w in ("no cache", "ours") for s in (0, 1)]
     axes = figures.measures_by_load(
         pd.DataFrame(rows, columns=["load", "way", "seed", "qoe", "waited_s"]), {"qoe": "QoE", "waited_s": "s"}
     )
     assert [ax.get_ylabel() for ax in axes] == ["QoE", "s"] and [ax.get_yscale() for ax in axes] == ["linear", "symlog"]
-    assert texts(axes[0].figure.legends[0]) == ["none", "ours"]
+    assert texts(axes[0].figure.legends[0]) == ["no cache", "ours"]
 
 
 def test_latencies_rise_to_all_requests():

@@ -66,4 +66,4 @@ def test_the_panel_tells_the_gain_of_the_point_that_its_sliders_are_at(table):
     panel = sharing_panel(table, pays.OURS)
     assert len(panel.settings()) == 4
     line, (part,) = panel.update(device_budget=1, server_budget=5)
-    assert "QoE +0.100 ± 0.000" in line and part.picture is not None and "ring at 1 and 5" in part.alt
+    assert f"{pays.OURS} +0.100 (+0.100 to +0.100)" in line and part.picture is not None and "ring at 1 and 5" in part.alt

@@ -288,13 +288,13 @@ function Lane({ k, user, state, config, shown, old, now, marks, held, set, sugge
       <${Picture} picture=${now ? now.received[k] : shown?.received} flips=${now?.flips?.[k]} shape=${config.latentShape}
         enlarge=${enlarge}
         label=${shared ? `received by device ${k + 1}` : "nothing is sent"} className="received">
-        <span>${shared ? `${percent(user.bep)} wrong` : "nothing is sent"}</span><//>
+        <span>${shared ? `received, ${percent(user.bep)} wrong` : "nothing is sent"}</span><//>
       <${Picture} picture=${now ? now.images[k] : shown?.image?.picture} enlarge=${enlarge}
         label=${says(`device ${k + 1}`, shown?.image)} className="made">
-        <span title=${everybody(shown?.image)}>makes of it</span>${judged(shown?.image)}<//>
+        <span title=${everybody(shown?.image)}>with the server's steps</span>${judged(shown?.image)}<//>
       <${Picture} picture=${shown?.lone?.picture} enlarge=${enlarge} label=${says(`device ${k + 1} alone`, shown?.lone)}
         className="lone">
-        <span title=${everybody(shown?.lone)}>alone${best === null ? "" : ` from ${best}`}</span>${judged(shown?.lone)}<//>
+        <span title=${everybody(shown?.lone)}>alone${best === null ? "" : `, from ${best}`}</span>${judged(shown?.lone)}<//>
     </div>
     <div class="knobs">
       <${Words} label="wants" value=${user.prompt} suggestions=${suggestions} set=${(prompt) => set({ prompt })} />
