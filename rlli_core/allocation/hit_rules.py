@@ -41,28 +41,32 @@ class LimitRule:
 
 @dataclass(frozen=True)
 class RestartRule:
-    """Restart at the level that a `StartRule` says, and leave alone what is farther than `limit`: ours.
+    """Restart at the level that a `StartRule` says, and leave alone what is too far for so many own steps: ours.
 
     Args:
         start: chooses among the timesteps of `options`.
-        limit: distance of texts up to which a latent is used.
+        limits: distance of texts up to which a latent is used, by own steps, the fewest first; between them that of fewer.
         options: timestep of each start; the same prompt takes the first.
     """
 
     start: StartRule
-    limit: float
+    limits: tuple[tuple[int, float], ...]
     options: tuple[tuple[Start, int], ...]
     by: str = "text"
+
+    def limit(self, device_steps: int) -> float:
+        """That of so many own steps."""
+        return next((limit for steps, limit in reversed(self.limits) if steps <= device_steps), self.limits[0][1])
 
     @property
     def always(self) -> RestartRule:
         """The same rule without its limit."""
-        return replace(self, limit=np.inf)
+        return replace(self, limits=((1, np.inf),))
 
     def choose(self, distance: float, depths: Collection[int], device_steps: int) -> Start | None:
         """As `LimitRule.choose`."""
         there = [(start, level) for start, level in self.options if start[0] in depths]
-        if distance > self.limit or not there:
+        if distance > self.limit(device_steps) or not there:
             return None
         return there[int(self.start.choose([level for _, level in there], device_steps, distance))][0]
 
@@ -83,16 +87,18 @@ def by_alone(scores: HitScores, rule: StartRule) -> np.ndarray:
 
 
 def fit_ours(scores: HitScores, alone: StartRule) -> RestartRule:
-    """Our rule: the `StartRule` with the highest mean score, then the limit beyond which the device alone does better."""
+    """Our rule: the `StartRule` with the highest mean score, then for each t_k the limit beyond which the device alone does better."""
     options = tuple((start, level) for start, level in scores.options.items() if start[0] < GRID)
     lattice = product(range(400, 1000, 50), range(0, 201, 50), range(0, 161, 40))
     rules = [
-        RestartRule(StartRule(float(base), float(steps), float(far), near=1e-6), np.inf, options)
+        RestartRule(StartRule(float(base), float(steps), float(far), near=1e-6), ((1, np.inf),), options)
         for base, steps, far in lattice
     ]
     best = max(rules, key=lambda rule: float(by_rule(scores, rule, alone)[0].mean()))
-    limits = [-1.0, *np.unique(scores.distances)]
-    return max((replace(best, limit=float(x)) for x in limits), key=lambda rule: float(by_rule(scores, rule, alone)[0].mean()))
+    gains, places = by_rule(scores, best, alone)[0] - by_alone(scores, alone), np.array([-1.0, *np.unique(scores.distances)])
+    used = scores.distances <= places[:, None]  # (limit, pair)
+    limits = places[(used @ gains).argmax(0)]
+    return replace(best, limits=tuple(zip(scores.device_steps.tolist(), limits.tolist())))
 
 
 def fit_nirvana(scores: HitScores, quality: float = 0.9) -> LimitRule:

@@ -106,13 +106,17 @@ def test_ours_restarts_where_it_pays_and_leaves_alone_what_is_too_far():
     for other in (fit_nirvana(scores), fit_nirvana(scores, 0.5), fit_modm(scores), LimitRule("text", (((5, None), 9.0),))):
         assert got.mean() > by_rule(scores, other, alone)[0].mean() - 1e-9
     assert (got.mean(0) > by_alone(scores, alone).mean(0) - 0.02).all()
-    unused = replace(rule, limit=-1.0)
+    unused = replace(rule, limits=((1, -1.0),))
     assert (
         np.array_equal(by_rule(scores, unused, alone)[0], by_alone(scores, alone))
         and not by_rule(scores, unused, alone)[1].any()
     )
     bad = replace(scores, shared=scores.shared - 0.6)
-    assert fit_ours(bad, alone).limit == -1.0
+    assert {limit for _, limit in fit_ours(bad, alone).limits} == {-1.0}
+    few = replace(scores, shared=scores.shared - np.array([0.0, 0.0, 0.6, 0.6])[:, None])  # harm from four own steps on
+    told = fit_ours(few, alone)
+    assert told.limit(1) > 0 and told.limit(3) > 0 and told.limit(4) == told.limit(9) == -1.0
+    assert told.choose(0.0, (2, 5), 1) and told.choose(0.0, (2, 5), 8) is None
 
 
 def test_falling_curves_and_from_where_on_a_hit_is_worth_anything():
