@@ -115,7 +115,7 @@ def percentiles(**samples: Iterable[float]) -> dict[str, float]:
     Raises:
         InvalidArgument: a sample of fewer than two values.
 
-    >>> {name: round(value, 2) for name, value in percentiles(score=[0.4, 0.5, 0.6]).items()}
+    >>> {name: round(value, 1) for name, value in percentiles(score=[0.4, 0.5, 0.6]).items()}
     {'score': 0.5, 'score_low': 0.4, 'score_high': 0.6}
     """
     found: dict[str, float] = {}

@@ -132,7 +132,7 @@ def test_the_findings_have_a_line_a_claim_with_verdict_link_and_page(ledger, dat
     assert len(lines) == len(ledger.claims) + len(ledger.own) < 30  # one screen
     for claim, line in zip(data["claims"] + data["own"], lines):
         kept = f"{claim['symbol']} {claim['verdict']}".replace(" ", "\N{NO-BREAK SPACE}")
-        assert line.startswith(f"| {kept} | [{claim['title']}](claims.md#{claim['id'].lower()}) | [")
+        assert line.startswith(f"| {kept} | [{claim['title']}](claims.md#{claim['id'].lower()}) | {claim['found']} | [")
         assert f"notebooks/{claim['notebook']}.ipynb" in line
     assert parts["intro.md"].count(" · ") == parts["findings.md"].count(" · ")
 
