@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ..channel import Link
-from ..compute import cheap
+from ..compute import cheap, device_name
 from ..diffusion.schedule import handoff_timestep
 from ..diffusion.split import SplitDiffusion
 from ..errors import UnusableFile, check_integer, first_line, told
@@ -33,6 +33,7 @@ from .restarts import fit_rules
 from .table import BEPS, DEVICE_STEPS, PERSONAS, RESTARTS, SEEDS, SHARED_STEPS, STARTS, TABLE, asked_traits, distances
 
 Images = list[Image.Image]
+MADE_ON = "made-on."  # begins the names of empty files that say on what the units beside them were gathered
 Score = Callable[[Images, str], np.ndarray]  # images and the prompt to score (image, persona)
 
 
@@ -64,6 +65,12 @@ def gather(what: str, unit: tuple[int, ...], path: Path) -> None:
     made = (_table_of if what == "table" else _handoffs_of)(chain, score, unit)
     with whole(path) as place, place.open("wb") as file:
         np.save(file, made.astype(np.float16))
+    (path.parent / f"{MADE_ON}{cheap()} {device_name()}").touch()
+
+
+def made_on(folder: Path) -> list[str]:
+    """In which precision and on which devices the units of a folder were gathered."""
+    return sorted(path.name.removeprefix(MADE_ON) for path in folder.glob(f"{MADE_ON}*"))
 
 
 @cache
@@ -210,7 +217,7 @@ def assemble_table(folder: Path, path: Path = TABLE, seeds: int = SEEDS) -> None
     scores = sum(int(np.isfinite(array).sum()) for name, array in arrays.items() if name != "ranges")
     write_json(
         path.with_suffix(".json"),
-        about | {"seeds": list(range(seeds)), "personas": PERSONAS, "dtype": cheap(), "image_scores": scores},
+        about | {"seeds": list(range(seeds)), "personas": PERSONAS, "made_on": made_on(folder), "image_scores": scores},
     )
 
 
@@ -255,7 +262,8 @@ def assemble_handoffs(folder: Path, path: Path = handoffs.SCORES) -> None:
     )
     about = provenance("python -m rlli_core.allocation.gather handoffs")
     scores = sum(int(np.isfinite(array).sum()) for name, array in arrays.items() if name != "effective")
-    write_json(path.with_suffix(".json"), about | {"dtype": cheap(), "seeds": list(range(seeds)), "image_scores": scores})
+    made = {"made_on": made_on(folder), "seeds": list(range(seeds)), "image_scores": scores}
+    write_json(path.with_suffix(".json"), about | made)
 
 
 def _read(path: Path) -> np.ndarray:

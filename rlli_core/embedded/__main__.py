@@ -1,7 +1,7 @@
 """Make the embedded models: `python -m rlli_core.embedded all`.
 
 Stages: autoencoder, judge, generator, decoder (the autoencoder's, longer, for the latents that the generator learnt),
-evaluate, agent (the persona agent), evaluate-agent, looks (the pictures against renders), prompts (`data/prompts.yaml`); each training resumes from its checkpoint
+evaluate, agent (the persona agent), evaluate-agent, looks (the pictures against renders), step-curve (what each number of steps brings), prompts (`data/prompts.yaml`); each training resumes from its checkpoint
 (in $RLLI_WORK, by default the folder rlli in the system's one for caches, such as ~/.cache/rlli), and all write to --output. To use every core:
 `torchrun --standalone --nproc-per-node 2 -m rlli_core.embedded generator`, with OMP_NUM_THREADS=1.
 """
@@ -20,7 +20,7 @@ import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 
 from ..compute import cheap, keep_memory
-from ..diffusion.split import SplitDiffusion
+from ..diffusion.split import EMBEDDED_GUIDANCE_SCALE, SplitDiffusion
 from ..errors import check_integer, check_number, told
 from ..files import DATA, WORK, check_writable, provenance, read_json, whole, write_json
 from ..qoe.agent import PersonaAgent
@@ -28,7 +28,18 @@ from . import autoencoder, evaluate, generator, judge, looks, persona_agent, pro
 from .training import core_minutes, workers
 
 STEPS = {"autoencoder": 3_500, "judge": 2_000, "generator": 7_000, "decoder": 1_500, "agent": 1_500}  # about the shipped
-ORDER = ("autoencoder", "judge", "generator", "decoder", "evaluate", "agent", "evaluate-agent", "looks", "prompts")
+ORDER = (
+    "autoencoder",
+    "judge",
+    "generator",
+    "decoder",
+    "evaluate",
+    "agent",
+    "evaluate-agent",
+    "looks",
+    "step-curve",
+    "prompts",
+)
 
 
 def main() -> None:
@@ -126,7 +137,7 @@ def report(output: Path, divide: int) -> None:
     """Measure everything and write `results/embedded.json` with its provenance."""
     pipeline = StableDiffusionPipeline.from_pretrained(output / "models" / "embedded-sd", torch_dtype=torch.float32)
     the_judge = judge.Judge.from_pretrained(output / "models" / "judge")
-    measure = dict(guidance=generator.GUIDANCE)
+    measure = dict(guidance=EMBEDDED_GUIDANCE_SCALE)
     numbers = {
         "training": read_json(output / "models" / "embedded-sd" / "training.json"),
         "reconstruction": evaluate.reconstruction(pipeline.vae, 500 // divide),
@@ -162,13 +173,17 @@ def report_looks(output: Path, divide: int) -> None:
 
     Pages for somebody to name are drawn beside it in `WORK`; `name` reads the answers.
     """
-    chain = chain_of(output, cheap())
-    the_judge = judge.Judge.from_pretrained(output / "models" / "judge")
-    agent = PersonaAgent.from_pretrained(output / "models" / "persona-agent", dtype=cheap(), batch_size=64)
+    chain, the_judge, _ = models_of(output)
     world, folder = world_of(output), WORK / "naming" / world_of(output)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "shown.json", {"shown": looks.naming_pages(looks.panel(chain), folder, seed=1)})
-    add_looks(output, "looks", looks.measure(chain, the_judge, agent, world, divide))
+    add_looks(output, "looks", looks.against_renders(chain, the_judge, world, count=2000 // divide))
+
+
+def report_steps(output: Path, divide: int) -> None:
+    """Measure what each number of steps brings, and add it to `results/looks.json`."""
+    curve = looks.step_curve(*models_of(output), world_of(output), 400 // divide)
+    add_looks(output, "step-curve", {"step_curve": curve})
 
 
 def report_names(output: Path, divide: int) -> None:
@@ -180,7 +195,15 @@ def report_names(output: Path, divide: int) -> None:
 
 def chain_of(output: Path, dtype: str = "auto") -> SplitDiffusion:
     """The generator in a folder, with its guidance."""
-    return SplitDiffusion.from_pretrained(output / "models" / "embedded-sd", dtype=dtype, guidance_scale=generator.GUIDANCE)
+    return SplitDiffusion.from_pretrained(
+        output / "models" / "embedded-sd", dtype=dtype, guidance_scale=EMBEDDED_GUIDANCE_SCALE
+    )
+
+
+def models_of(output: Path) -> tuple[SplitDiffusion, judge.Judge, PersonaAgent]:
+    """Generator, judge and persona agent in a folder, in the precision for many pictures."""
+    agent = PersonaAgent.from_pretrained(output / "models" / "persona-agent", dtype=cheap(), batch_size=64)
+    return chain_of(output, cheap()), judge.Judge.from_pretrained(output / "models" / "judge"), agent
 
 
 def world_of(output: Path) -> str:
@@ -192,14 +215,15 @@ def add_looks(output: Path, stage: str, numbers: dict) -> None:
     """Add numbers to those of this world; those of others stay."""
     path, world = output / "results" / "looks.json", world_of(output)
     known = read_json(path) if path.exists() else {}
-    made = {"provenance": provenance(f"python -m rlli_core.embedded {stage}")}
-    write_json(path, known | {world: known.get(world, {}) | numbers | made})
+    these = known.get(world, {})
+    made = these.get("provenance", {}) | {stage: provenance(f"python -m rlli_core.embedded {stage}")}
+    write_json(path, known | {world: these | numbers | {"provenance": made}})
     print(path.read_text(encoding="utf-8"))
 
 
 def write_prompts(output: Path, divide: int) -> None:
     """Write `prompts.yaml`: objects, prompts that combine them, and the groups of similar prompts."""
-    chain = chain_of(output)
+    chain = chain_of(output, "fp32")
     prompts.write(output / "prompts.yaml", chain, seeds=max(1, 4 // divide))
 
 
@@ -213,6 +237,7 @@ REPORTS = {
     "evaluate": report,
     "evaluate-agent": report_agent,
     "looks": report_looks,
+    "step-curve": report_steps,
     "names": report_names,
     "prompts": write_prompts,
 }

@@ -20,7 +20,6 @@ from .training import fit, mixed, rendered, share, state, to_tensor, workers
 
 MAX_TOKENS = 24
 WIDTH = 192
-GUIDANCE = 3.0
 OBJECT_WEIGHT = 3.0
 WORDINGS = 8  # captions of each scene
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ def against_renders(
     Pictures are generated from the captions of held-out renders of `world`, picture i from seed i.
 
     Returns:
-        By set ("renders": a second set of renders, "autoencoded": those through the autoencoder, "steps_10", ...), each measure
+        images, and by set ("renders": a second set of renders, "autoencoded": those through the autoencoder, "steps_10", ...), each measure
         against "autoencoded" renders for judge features and pixels, and against renders for the rest.
     """
     drawn = [scenes.scene(HELD_OUT_SEED, i, "all", world) for i in range(count)]
@@ -62,7 +62,7 @@ def against_renders(
     for number in tqdm(steps, "drawing"):
         sets[f"steps_{number}"] = chain.generates([d.caption for d in drawn], number, range(count), batch_size=BATCH)
     seen, small = judge.features(soft).numpy(), pixels(soft)
-    found = {}
+    found: dict[str, Any] = {"images": count}
     for name, images in sets.items():
         these = judge.features(images).numpy()
         owners = others if name in ("renders", "autoencoded") else drawn
@@ -170,7 +170,7 @@ def step_curve(chain: SplitDiffusion, judge: Judge, agent: PersonaAgent, world: 
     The start is chosen on every second picture and measured on the others; so is the own grid.
 
     Returns:
-        steps; for "grid" and "start": frechet (judge features, to autoencoded renders), score (mean of the shipped people);
+        images, steps; for "grid" and "start": frechet (judge features, to autoencoded renders), score (mean of the shipped people);
         for "grid" also latent_error (RMS to the chain of 100 steps); starts chosen; n_star of each measure.
     """
     drawn = [scenes.scene(HELD_OUT_SEED, i, "all", world) for i in range(count)]
@@ -201,7 +201,7 @@ def step_curve(chain: SplitDiffusion, judge: Judge, agent: PersonaAgent, world: 
         best = min(tried, key=lambda start: rate(tried[start], chosen_on)["frechet"])
         starts.append(best)
         late.append(rate(tried[best], measured_on))
-    found = {"steps": list(STEPS), "grid": columns(grid), "start": columns(late), "starts": starts}
+    found = {"images": count, "steps": list(STEPS), "grid": columns(grid), "start": columns(late), "starts": starts}
     return found | {"n_star": {kind: {m: n_star(STEPS, found[kind][m]) for m in found[kind]} for kind in ("grid", "start")}}
 
 
@@ -256,9 +256,3 @@ def named_right(shown: Sequence[str], answers: Sequence[str]) -> dict[str, int]:
     for name, answer in zip(shown, answers):
         found[name] += any(re.search(rf"\b{word}s?\b", answer.lower()) for word in (name, *ALSO.get(name, ())))
     return found
-
-
-def measure(chain: SplitDiffusion, judge: Judge, agent: PersonaAgent, world: str, divide: int = 1) -> dict:
-    """All of the above but the panel, on fewer pictures where `divide` is above 1."""
-    compare = partial(against_renders, chain, judge, world, count=2000 // divide)
-    return {"images": 2000 // divide} | compare() | {"step_curve": step_curve(chain, judge, agent, world, 400 // divide)}

@@ -253,7 +253,9 @@ def write_sheet(rows: list, path: Path) -> None:
 def gather(folder: Path) -> None:
     """Fill `folder` with the sheets and a file of scores each; what is there is kept, so a broken-off run goes on."""
     folder.mkdir(parents=True, exist_ok=True)
-    chain, agent, made_of = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded"), groups()
+    # In 16 bits a GPU draws other pictures of the same seed than the browser does.
+    chain, agent = (one.from_pretrained("embedded", dtype="fp32") for one in (SplitDiffusion, PersonaAgent))
+    made_of = groups()
 
     def keep(name: str, rows: list[list], prompt: str) -> None:
         write_sheet(rows, folder / f"{name}.webp")
