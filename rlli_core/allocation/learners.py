@@ -22,7 +22,7 @@ from .policy import Policy
 from .service import Service
 
 DRAWS = 8  # of the diffusion actor in a state, of which the critic picks one
-REDRAWN = 0.4  # times the exploration noise: share of the entries redrawn, so that steps are tried that an actor never chooses
+REDRAWN = 0.4  # times the exploration noise: share of the choices redrawn, so that steps are tried that an actor never chooses
 ANEW = 4  # one in so many states of a batch gets a new pick at each update
 QUICK = (64, 1, 2)  # drawn actions, starts and sweeps of a search while collecting
 
@@ -43,9 +43,10 @@ def train_learner(
 class BestOf(Learner):
     """G-DDPG whose actor learns from its better draws, by regression, not from the critic's slope.
 
-    In a state the actor draws some actions, part of them with entries redrawn; the critic picks one. It is served, with noise,
-    and the actor is taught to denoise towards it. The pick of a state is kept until a better one is found. The idea is that of
-    QVPO (Ding et al., NeurIPS 2024) with all weight on the best draw.
+    In a state the actor draws some actions, half of them then varied; the critic picks one. It is served, varied again, and the
+    actor is taught to denoise towards it. The pick of a state is kept until a better one is found, with its steps as 1 and -1: what
+    the actor's estimates are the mean of is then how often each step is picked. The idea is that of QVPO (Ding et al.,
+    NeurIPS 2024) with all weight on the best draw.
     """
 
     actor: DiffusionActor
@@ -56,27 +57,26 @@ class BestOf(Learner):
         self.replay.append(torch.zeros_like(self.replay[1]))
 
     def draws(self, seen: torch.Tensor) -> torch.Tensor:
-        """Actions of the actor in states (B, n), half of them with entries redrawn, (B, N, m)."""
+        """Actions of the actor in states (B, n), half of them varied, (B, N, m)."""
         many = seen.repeat_interleave(DRAWS, 0)
         actions = self.actor(many, self.actor.noise(len(many), self.generator)).unflatten(0, (len(seen), DRAWS))
-        half = actions[:, DRAWS // 2 :]
-        return torch.cat([actions[:, : DRAWS // 2], search.redrawn(half, REDRAWN * self.spread, self.generator)], 1)
+        own, half = actions.split(DRAWS // 2, 1)
+        return torch.cat([own, varied(self, half.flatten(0, 1)).unflatten(0, (len(seen), -1))], 1)
 
     def pick(self, seen: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """Of actions (B, N, m) in states (B, n) those that the critic expects the most of, (B, m)."""
+        """Of actions (B, N, m) in states (B, n) those that the critic expects the most of, (B, m), steps as 1 and -1."""
         expected = estimate(self.critic, self.shown, seen, actions)
-        return actions[torch.arange(len(seen)), expected.argmax(1)]
+        return search.plainly(self.service.config, actions[torch.arange(len(seen)), expected.argmax(1)])
 
     def explore(self, seen: torch.Tensor) -> torch.Tensor:
-        """Picks, with exploration noise."""
-        actions = self.pick(seen, self.draws(seen))
-        return (actions + self.spread * torch.randn(actions.shape, generator=self.generator)).clamp(-1, 1)
+        """Picks, varied."""
+        return varied(self, self.pick(seen, self.draws(seen)))
 
     def collect(self) -> None:
         """What was served is the first pick of its state."""
         first = self.done
         super().collect()
-        self.replay[3][first : self.done] = self.replay[1][first : self.done]
+        self.replay[3][first : self.done] = search.plainly(self.service.config, self.replay[1][first : self.done])
 
     def improve(self, seen: torch.Tensor, index: torch.Tensor) -> None:
         """New picks for a part of the states; one step of the actor towards the picks of all, from a random step of the chain."""
@@ -88,6 +88,12 @@ class BestOf(Learner):
         estimates, pre_activations = denoised(self.actor, seen, picks, self.generator)
         penalty = self.training.action_penalty * pre_activations.square().mean()
         self.descend((estimates - picks).square().mean() + penalty)
+
+
+def varied(learner: Learner, actions: torch.Tensor) -> torch.Tensor:
+    """Actions (B, m) with some choices redrawn and with exploration noise, both as large as they are at present."""
+    actions = search.redrawn(learner.service.config, actions, REDRAWN * learner.spread, learner.generator)
+    return (actions + learner.spread * torch.randn(actions.shape, generator=learner.generator)).clamp(-1, 1)
 
 
 def denoised(
@@ -128,12 +134,11 @@ class CriticArgmax(Learner):
         return estimate(self.critic, self.shown, seen, actions)
 
     def explore(self, seen: torch.Tensor) -> torch.Tensor:
-        """The best by a quick search, with a part of the entries redrawn and exploration noise."""
+        """The best by a quick search, varied."""
         count, starts, sweeps = QUICK
         c = self.service.config
-        actions = search.best(c, self.value, seen, search.drawn(c, count, self.generator), starts, sweeps)
-        actions = search.redrawn(actions, REDRAWN * self.spread, self.generator)
-        return (actions + self.spread * torch.randn(actions.shape, generator=self.generator)).clamp(-1, 1)
+        pool = search.drawn(c, count, self.generator)
+        return varied(self, search.best(c, self.value, seen, pool, starts, sweeps))
 
     def improve(self, seen: torch.Tensor, index: torch.Tensor) -> None:
         """There is no actor."""

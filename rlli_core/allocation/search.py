@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.functional import one_hot
 
 from ..files import write_weights
-from .actors import LOW_POWER_W
+from .actors import LOW_POWER_W, allocation_shown
 from .policy import Policy
 from .setting import ServiceConfig
 
@@ -36,10 +36,18 @@ def drawn(config: ServiceConfig, count: int, generator: torch.Generator) -> torc
     return torch.cat([power, out, *choices], 1)
 
 
-def redrawn(actions: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Actions with this share of their entries, whichever, drawn anew evenly in [-1, 1]."""
-    anew = torch.rand(actions.shape, generator=generator) < share
+def redrawn(config: ServiceConfig, actions: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    """Actions (B, m) with this share of their powers and choices, whichever, drawn anew evenly: all entries of a choice together."""
+    users, stays, shared, _ = config.action_parts
+    sizes = torch.tensor([1] * (users + stays) + [shared] + [config.max_device_steps] * users)
+    anew = (torch.rand(len(actions), len(sizes), generator=generator) < share).repeat_interleave(sizes, 1)
     return torch.where(anew, 2 * torch.rand(actions.shape, generator=generator) - 1, actions)
+
+
+def plainly(config: ServiceConfig, actions: torch.Tensor) -> torch.Tensor:
+    """Actions (B, m) that are decoded to the same, as `Service.encode` has them: 1 at the steps chosen, -1 at the others."""
+    shown = allocation_shown(config, actions)
+    return torch.cat([shown[:, : config.users], shown[:, 2 * config.users :]], 1)
 
 
 def power_level(config: ServiceConfig, power: torch.Tensor) -> torch.Tensor:
