@@ -69,14 +69,17 @@ class BestOf(Learner):
         return search.plainly(self.service.config, actions[torch.arange(len(seen)), expected.argmax(1)])
 
     def explore(self, seen: torch.Tensor) -> torch.Tensor:
-        """Picks, varied."""
-        return varied(self, self.pick(seen, self.draws(seen)))
+        """Picks, which are kept, varied."""
+        picks = self.pick(seen, self.draws(seen))
+        self.replay[3][self.done : self.done + len(seen)] = picks
+        return varied(self, picks)
 
     def collect(self) -> None:
-        """What was served is the first pick of its state."""
-        first = self.done
+        """In the warm-up what was served is the first pick of its state."""
+        first, warm = self.done, self.done < self.training.warmup
         super().collect()
-        self.replay[3][first : self.done] = search.plainly(self.service.config, self.replay[1][first : self.done])
+        if warm:
+            self.replay[3][first : self.done] = search.plainly(self.service.config, self.replay[1][first : self.done])
 
     def improve(self, seen: torch.Tensor, index: torch.Tensor) -> None:
         """New picks for a part of the states; one step of the actor towards the picks of all, from a random step of the chain."""
