@@ -69,3 +69,27 @@ def test_bars_stand_in_the_order_of_the_shares():
     ax = figures.allocator_bars(pd.DataFrame({"share": [0.04, 0.9, 1.0]}, ["a", "b", "optimum"]))
     short, long = ax.texts
     assert short.get_text() == "0.04" and short.get_position()[0] > 0.04 and long.get_position()[0] < 0.9
+
+
+def test_actions_are_drawn_where_they_are_on_the_landscape():
+    grid = np.linspace(-1, 1, 21)
+    values = np.exp(-((grid[None] - 0.5) ** 2 + (grid[:, None] + 0.5) ** 2) / 0.05)  # a peak at first = 0.5, second = -0.5
+    axes = figures.draws_on_landscape(
+        values, grid, {"one": np.array([[0.5, -0.5]]), "two": np.array([[0.1, 0.2], [-1.0, 1.0]])}
+    )
+    assert [ax.get_title() for ax in axes] == ["one", "two"] and axes[0].get_ylabel() and axes[1].get_xlabel()
+    contours, points = axes[0].collections
+    assert np.allclose(contours.get_paths()[1].vertices.mean(0), [0.5, -0.5], atol=0.05)
+    assert points.get_offsets().tolist() == [[0.5, -0.5]] and len(axes[1].collections[1].get_offsets()) == 2
+
+
+def test_each_row_is_a_dot_and_each_name_has_its_mean():
+    table = pd.DataFrame({"name": ["b", "b", "a", "a"], "kept": [1, 2, 2, 2], "left": [0.0, 1.0, 0.5, 0.5]})
+    axes = figures.dots_and_means(table, {"kept": "peaks kept", "left": "what is left"}, {"left": 0.25})
+    assert [t.get_text() for t in axes[0].get_yticklabels()] == ["b", "a"]
+    assert [ax.get_xlabel() for ax in axes] == ["peaks kept", "what is left"]
+    dots = [points.get_offsets()[:, 0].tolist() for points in axes[0].collections]
+    assert dots[:2] == [[1, 2], [2, 2]]
+    means = [line.get_xdata().tolist() for line in axes[0].lines if line.get_marker() == "o"]
+    assert means == [[1.5, 2.0]]
+    assert any(np.allclose(line.get_xdata(), 0.25) for line in axes[1].lines)
