@@ -60,14 +60,11 @@ def interval(values: Sequence[float] | pd.Series, level: float = 0.95) -> tuple[
 
 
 def rounds_to(share: float = 0.9, column: str = "sum_qoe") -> pd.DataFrame:
-    """Rounds until a run first has this share of the optimum in the states of the learning curves; NaN where it never has.
-
-    Looked at from the first regular examination on: not every run was examined before.
-    """
+    """Rounds until a run first has this share of the optimum in the states of the learning curves; NaN where it never has."""
     _, curves, about = read()
     goal = share * about["validation_optimum"][column]
+
     runs = curves.groupby(["name", "seed"])
-    curves = curves[curves.interactions >= about["training"]["evaluate_every"]]
     reached = curves[curves[column] >= goal].groupby(["name", "seed"]).interactions.min()
     return reached.reindex(runs.size().index).astype(float).rename("rounds").reset_index()
 

@@ -4,6 +4,7 @@ from .allocation import dots_and_means as dots_and_means
 from .allocation import draws_on_landscape as draws_on_landscape
 from .allocation import interval_bars as interval_bars
 from .allocation import learning_curves as learning_curves
+from .allocation import missing_curves as missing_curves
 from .allocation import power_by_gain as power_by_gain
 from .allocation import table_against_live as table_against_live
 from .allocation import time_by_steps as time_by_steps

@@ -22,6 +22,18 @@ def learning_curves(curves: pd.DataFrame, optimum: float, column: str = "sum_qoe
     return ax
 
 
+def missing_curves(curves: pd.DataFrame, optimum: float, column: str = "reward", label: str = "reward") -> Axes:
+    """What a measure lacks to the optimum against rounds served, both on logarithmic scales, a line and band for each `name`."""
+    ax = canvas(1, 6.4, 3.8)[0]
+    shown = curves[curves.interactions > 0].assign(missing=lambda rows: optimum - rows[column])
+    sns.lineplot(shown, x="interactions", y="missing", hue="name", style="name", errorbar=student, ax=ax)
+    lowest = shown.groupby(["name", "interactions"]).missing.mean().min()
+    ax.set(xscale="log", yscale="log", xlabel="rounds served in training", ylabel=f"{label} missing to the optimum")
+    ax.set_ylim(bottom=0.7 * lowest)  # an interval may reach to the optimum, which is infinitely far down
+    ax.legend(title=None, loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
 def interval_bars(table: pd.DataFrame, labels: Mapping[str, str], marks: Mapping[str, float] | None = None) -> np.ndarray:
     """Middle and interval of each `name`, a panel for each `measure` named in `labels`; vertical lines at `marks`."""
     names = list(dict.fromkeys(table.name))

@@ -27,6 +27,13 @@ def test_learning_curves_have_a_line_for_each_name_and_the_optimum():
     assert any(np.allclose(line.get_ydata(), 1.5) for line in ax.lines)
 
 
+def test_what_is_missing_is_on_logarithmic_scales_and_begins_after_the_first_round():
+    rows = [("a", s, i, 1 - 10.0**-i - 0.01 * s) for s in range(3) for i in (0, 1, 2)]
+    ax = figures.missing_curves(pd.DataFrame(rows, columns=["name", "seed", "interactions", "reward"]), 1.0)
+    assert ax.get_xscale() == ax.get_yscale() == "log" and ax.lines[0].get_xdata().tolist() == [1, 2]
+    assert np.allclose(ax.lines[0].get_ydata(), [0.11, 0.02])
+
+
 def test_intervals_show_middle_and_ends_in_the_order_of_the_table():
     table = pd.DataFrame(
         [("x", "m", 0.5, 0.4, 0.8), ("y", "m", 0.7, 0.7, 0.7)], columns=["name", "measure", "middle", "low", "high"]
