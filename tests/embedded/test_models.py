@@ -7,7 +7,8 @@ from diffusers import StableDiffusionPipeline
 from scipy.stats import binomtest
 
 from rlli_core import SplitDiffusion, SplitPlan
-from rlli_core.embedded import cards, evaluate, generator, scenes
+from rlli_core.diffusion.split import EMBEDDED_GUIDANCE_SCALE
+from rlli_core.embedded import cards, evaluate, scenes
 from rlli_core.files import model_folder
 from rlli_core.qoe.judge import Judge
 
@@ -28,7 +29,7 @@ def chain():
 
 def test_diffusers_loads_the_folder_as_it_stands(pipeline, chain):
     assert {part.dtype for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder)} == {torch.float32}
-    image = evaluate.generate(pipeline, [TIGER], [7], 4, generator.GUIDANCE)[0]
+    image = evaluate.generate(pipeline, [TIGER], [7], 4, EMBEDDED_GUIDANCE_SCALE)[0]
     assert image.size == (128, 128)
     assert image.tobytes() == chain.generate(TIGER, steps=4, seed=7).tobytes()
 
@@ -67,7 +68,9 @@ def test_reconstruction_is_as_recorded(pipeline):
 
 def test_generated_objects_and_scenes_are_as_recorded(pipeline, judge):
     count = 60  # of the 1,000 images recorded; two-sided at 99.9 %
-    found = evaluate.generated_accuracy(pipeline, judge, steps=10, count=count, held_out=False, guidance=generator.GUIDANCE)
+    found = evaluate.generated_accuracy(
+        pipeline, judge, steps=10, count=count, held_out=False, guidance=EMBEDDED_GUIDANCE_SCALE
+    )
     recorded = cards.read_results()["steps_10"]
     for kind in ("object", "scene"):
         right = round(found[kind] * count)
