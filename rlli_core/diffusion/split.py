@@ -23,7 +23,7 @@ from .schedule import Step, grid_steps, handoff_timestep, memoryless, server_ste
 from .sweep import Run, SweepResult, run_sweep
 
 GUIDANCE_SCALE = 7.5  # diffusers' default
-EMBEDDED_GUIDANCE_SCALE = 3.0  # the scale at which the embedded model was evaluated
+EMBEDDED_GUIDANCE_SCALE = 1.25  # the scale at which the embedded model was evaluated
 
 
 class SplitDiffusion:
