@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import logging
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -84,11 +83,6 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 def cheap() -> str:
     """The precision for what is measured over many pictures: "bf16" on a CPU, which is half the work, "fp32" on a GPU."""
     return "fp32" if torch.cuda.is_available() else "bf16"
-
-
-def device_name() -> str:
-    """What a model runs on by default: the name of the GPU, or the kind of processor."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
 
 
 def time_calls(

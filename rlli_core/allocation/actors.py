@@ -5,6 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .setting import ServiceConfig
+
+TEMPERATURE = 0.25  # of the soft choice whose gradient stands in for that of the largest entry
+LOW_POWER_W = 2.0  # where the critic's second scale of powers turns from linear to logarithmic
+
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Two hidden layers."""
@@ -47,6 +52,7 @@ class DiffusionActor(nn.Module):
         log_alpha = -rate[0] / steps - (rate[1] - rate[0]) * (2 * i - 1) / (2 * steps**2)
         alpha = log_alpha.exp()
         alpha_bar = alpha.cumprod(0)
+        self.kept = alpha_bar.tolist()  # share of the clean action's variance that is left at each step
         previous = torch.cat([alpha.new_ones(1), alpha_bar[:-1]])
         self.clean = (previous.sqrt() * (1 - alpha) / (1 - alpha_bar)).tolist()  # weight of the estimate in the posterior mean
         self.noisy = (alpha.sqrt() * (1 - previous) / (1 - alpha_bar)).tolist()  # and of the noisy action
@@ -95,3 +101,20 @@ class Critic(nn.Module):
         """States (B, n), actions (B, m) -> rewards (B, 2)."""
         pair = torch.cat([state, action], 1)
         return torch.cat([net(pair) for net in self.nets], 1)
+
+
+def allocation_shown(config: ServiceConfig, actions: torch.Tensor) -> torch.Tensor:
+    """Actions (B, m) as a critic sees them: of each choice of steps, 1 at the largest entry and -1 elsewhere; of staying out
+    1, else -1.
+
+    Powers stand there twice, (B, m + K) in all, as they are and on a scale that is logarithmic from a few watts on. The gradient
+    through a choice is that of a soft one (a straight-through estimator), so an actor learns which entry to raise.
+    """
+    powers, out, shared, device = actions.split(list(config.action_parts), 1)
+    seen = [powers, torch.log10(1 + (powers + 1) / 2 * config.max_power_w / LOW_POWER_W)]
+    seen.append(torch.where(out > 0, 1.0, -1.0) + out - out.detach())
+    for choice in (shared[:, None], device.unflatten(1, (config.users, config.max_device_steps))):
+        soft = (choice / TEMPERATURE).softmax(2)
+        hard = torch.zeros_like(soft).scatter_(2, choice.argmax(2, keepdim=True), 1.0)
+        seen.append((2 * (hard + soft - soft.detach()) - 1).flatten(1))
+    return torch.cat(seen, 1)

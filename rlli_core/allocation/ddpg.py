@@ -30,7 +30,7 @@ from ..errors import (
     first_line,
 )
 from ..files import alone, check_writable, write_text, write_weights
-from .actors import Critic
+from .actors import Critic, allocation_shown
 from .environment import ServiceEnv
 from .policy import Policy, measure, new_actor, validation
 from .service import Service
@@ -39,9 +39,8 @@ ALGORITHMS = ("g-ddpg", "ddpg")
 NETWORKS = ("actor", "critic", "target")
 PROGRESS = ("done", "updates", "seconds", "rows")  # of a learner, as plain numbers
 CRITIC_SEES = ("allocation", "action")
-TEMPERATURE = 0.25  # of the soft choice whose gradient stands in for that of the largest entry
 MOST_NUMBERS = 2**29  # in a replay buffer, and in an update: 2 GB each
-LOW_POWER_W = 2.0  # where the critic's second scale of powers turns from linear to logarithmic
+EARLY = (0, 125, 250, 500, 1_000, 2_000, 4_000)  # rounds at which a learning curve has a row beside those of `evaluate_every`
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Training:
         action_penalty: weight of the mean square of the pre-activations of the actor's tanh. Without it an actor that has
             learnt one end of the scale early has no gradient left to come back with.
         critic_sees: "allocation" shows the critic the steps that an action is decoded to, "action" its entries as they are.
-        evaluate_every: interactions between two rows of the learning curve.
+        evaluate_every: interactions between two rows of the learning curve; at the beginning there are more (`EARLY`).
     """
 
     interactions: int = 128_000
@@ -127,7 +126,12 @@ def train(
     check_type("folder", folder, (str, Path, type(None)), "a folder or None")
     env = ServiceEnv() if env is None else env
     check_type("env", env, (Service, ServiceEnv), "a ServiceEnv, its service, or None")
-    learner = Learner(algorithm, env if isinstance(env, Service) else env.service, Training(**options), seed)
+    service = env if isinstance(env, Service) else env.service
+    return finish(Learner(algorithm, service, Training(**options), seed), folder, progress)
+
+
+def finish(learner: Learner, folder: Path | None, progress: bool) -> Policy:
+    """Train a learner to its end, from its checkpoint in the folder where there is one; as `train`, whatever the learner."""
     if folder is None:
         return _train(learner, None, progress)
     check_writable(Path(folder))
@@ -139,6 +143,8 @@ def _train(learner: Learner, checkpoint: Path | None, progress: bool) -> Policy:
     if checkpoint is not None and checkpoint.exists():
         learner.load(checkpoint)
     algorithm, total = learner.algorithm, learner.training.interactions
+    if not learner.rows:
+        learner.evaluate()
     with tqdm(total=total, initial=learner.done, disable=not progress, desc=algorithm, unit="round", mininterval=1) as bar:
         while learner.done < total:
             before = learner.done
@@ -153,26 +159,34 @@ def _train(learner: Learner, checkpoint: Path | None, progress: bool) -> Policy:
 
 
 class Learner:
-    """All that a training has: networks, optimizers, replay buffer (s, a, r), random generators, and the curve so far."""
+    """All that a training has: networks, optimizers, replay buffer (s, a, r), random generators, and the curve so far.
+
+    A learner of another kind (`learners.py`) says what else it has, how it explores and how it improves its actor.
+    """
+
+    networks: tuple[str, ...] = NETWORKS
 
     def __init__(self, algorithm: str, service: Service, training: Training, seed: int):
         self.algorithm, self.service, self.training = algorithm, service, training
         self.seed = check_seed("seed", seed)
         training.check(service)
         self.rng, self.generator = np.random.default_rng((seed, 1)), torch.Generator().manual_seed(seed)
-        seen, acts, hidden = len(service.low), service.config.action_size, training.hidden
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            steps = training.denoising_steps if algorithm == "g-ddpg" else 0
-            self.actor, self.target = (new_actor(service, hidden, steps) for _ in range(2))
-            self.critic = Critic(seen, acts + (service.config.users if training.critic_sees == "allocation" else 0), hidden)
-        self.target.load_state_dict(self.actor.state_dict())
-        self.optimizers = [torch.optim.Adam(net.parameters(), training.lr, fused=True) for net in (self.actor, self.critic)]
-        size = training.interactions + training.collect
-        self.replay = [torch.zeros(size, width) for width in (seen, acts, 1)]
+            self.build()
         self.done, self.updates, self.seconds = 0, 0, 0.0
         self.rows: list[dict[str, float]] = []
         self.validation = validation(service)
+
+    def build(self) -> None:
+        """Make networks, optimizers and the empty replay buffer."""
+        t, seen, acts = self.training, len(self.service.low), self.service.config.action_size
+        steps = 0 if self.algorithm == "ddpg" else t.denoising_steps
+        self.actor, self.target = (new_actor(self.service, t.hidden, steps) for _ in range(2))
+        self.critic = Critic(seen, acts + (self.service.config.users if t.critic_sees == "allocation" else 0), t.hidden)
+        self.target.load_state_dict(self.actor.state_dict())
+        self.optimizers = [torch.optim.Adam(net.parameters(), t.lr, fused=True) for net in (self.actor, self.critic)]
+        self.replay = [torch.zeros(t.interactions + t.collect, width) for width in (seen, acts, 1)]
 
     def step(self) -> None:
         """Serve `collect` groups and update once: lines 4 to 12 of Algorithm 3."""
@@ -183,65 +197,68 @@ class Learner:
 
     @torch.no_grad()
     def collect(self) -> None:
-        """Serve groups with actions of the actor, with exploration noise, and fill the replay buffer."""
+        """Serve groups with random actions, later with those of `explore`, and fill the replay buffer."""
         t, count = self.training, self.training.collect
         states = self.service.draw(self.rng, count)
         seen = torch.from_numpy(self.service.observe(states))
         if self.done < t.warmup:
-            actions = 2 * torch.rand(count, self.actor.action, generator=self.generator) - 1
+            actions = 2 * torch.rand(count, self.service.config.action_size, generator=self.generator) - 1
         else:
-            part = self.done / t.interactions
-            spread = (1 - part) * t.exploration[0] + part * t.exploration[1]
-            actions = self.actor(seen, self.actor.noise(count, self.generator))
-            actions = (actions + spread * torch.randn(actions.shape, generator=self.generator)).clamp(-1, 1)
+            actions = self.explore(seen)
         reward = self.service.outcome(states, self.service.decode(actions.numpy())).reward
         for kept, new in zip(self.replay, (seen, actions, torch.from_numpy(reward)[:, None])):
             kept[self.done : self.done + count] = new
         self.done += count
 
+    def explore(self, seen: torch.Tensor) -> torch.Tensor:
+        """Actions of the actor in states seen (B, n), with exploration noise, (B, m)."""
+        actions = self.actor(seen, self.actor.noise(len(seen), self.generator))
+        return (actions + self.spread * torch.randn(actions.shape, generator=self.generator)).clamp(-1, 1)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the exploration noise at present."""
+        part, (first, last) = self.done / self.training.interactions, self.training.exploration
+        return (1 - part) * first + part * last
+
     def update(self, index: torch.Tensor) -> None:
         """One step of the critic (29), one of the actor (28), one of the target."""
-        seen, actions, reward = (kept[index] for kept in self.replay)
-        actor_optimizer, critic_optimizer = self.optimizers
+        seen, actions, reward = (kept[index] for kept in self.replay[:3])
+        critic_optimizer = self.optimizers[-1]
         loss = (self.critic(seen, self.shown(actions)) - reward).square().sum(1).mean()
         critic_optimizer.zero_grad()
         loss.backward()
         critic_optimizer.step()
+        self.improve(seen, index)
+        self.updates += 1
+
+    def improve(self, seen: torch.Tensor, index: torch.Tensor) -> None:
+        """One step of the actor in states seen (B, n), those at `index` (B,) of the replay buffer, and one of the target."""
         self.critic.requires_grad_(False)
         chosen, pre_activations = self.actor.decide(seen, self.actor.noise(len(seen), self.generator))
         penalty = self.training.action_penalty * pre_activations.square().mean()
         loss = penalty - self.critic(seen, self.shown(chosen)).min(1).values.mean()
-        actor_optimizer.zero_grad()
-        loss.backward()
-        actor_optimizer.step()
+        self.descend(loss)
         self.critic.requires_grad_(True)
+
+    def descend(self, loss: torch.Tensor) -> None:
+        """Take a step of the actor down a loss, and let the target follow."""
+        self.optimizers[0].zero_grad()
+        loss.backward()
+        self.optimizers[0].step()
         with torch.no_grad():
             torch._foreach_lerp_(list(self.target.parameters()), list(self.actor.parameters()), self.training.tau)
-        self.updates += 1
 
     def shown(self, actions: torch.Tensor) -> torch.Tensor:
-        """Actions (B, m) as the critic sees them: of each choice of steps, 1 at the largest entry and -1 elsewhere; of
-        staying out 1, else -1.
-
-        Powers stand there twice, as they are and on a scale that is logarithmic from a few watts on. The gradient through a
-        choice is that of a soft one (a straight-through estimator), so an actor learns which entry to raise.
-        """
-        if self.training.critic_sees == "action":
-            return actions
-        c = self.service.config
-        powers, out, shared, device = actions.split(list(c.action_parts), 1)
-        seen = [powers, torch.log10(1 + (powers + 1) / 2 * c.max_power_w / LOW_POWER_W)]
-        seen.append(torch.where(out > 0, 1.0, -1.0) + out - out.detach())
-        for choice in (shared[:, None], device.unflatten(1, (c.users, c.max_device_steps))):
-            soft = (choice / TEMPERATURE).softmax(2)
-            hard = torch.zeros_like(soft).scatter_(2, choice.argmax(2, keepdim=True), 1.0)
-            seen.append((2 * (hard + soft - soft.detach()) - 1).flatten(1))
-        return torch.cat(seen, 1)
+        """Actions (B, m) as the critic sees them, as they are or by `allocation_shown`."""
+        sees_steps = self.training.critic_sees == "allocation"
+        return allocation_shown(self.service.config, actions) if sees_steps else actions
 
     def evaluation_due(self, before: int) -> bool:
         """Whether a row of the curve is due after `before` interactions became `done`."""
         every = self.training.evaluate_every
-        return before // every != self.done // every or self.done >= self.training.interactions
+        early = any(before < mark <= self.done for mark in EARLY)
+        return early or before // every != self.done // every or self.done >= self.training.interactions
 
     def evaluate(self) -> None:
         """Add a row to the curve."""
@@ -257,7 +274,7 @@ class Learner:
         kept = {f"replay.{i}": rows[: self.done] for i, rows in enumerate(self.replay)} | {
             "generator": self.generator.get_state()
         }
-        for name in NETWORKS:
+        for name in self.networks:
             kept |= {f"{name}.{key}": value for key, value in getattr(self, name).state_dict().items()}
         for i, optimizer in enumerate(self.optimizers):
             for j, state in optimizer.state_dict()["state"].items():
@@ -282,7 +299,7 @@ class Learner:
             raise InvalidArgument(
                 "folder", str(path.parent), "empty, or hold a training of the same algorithm, setting and seed"
             )
-        for name in NETWORKS:
+        for name in self.networks:
             network = getattr(self, name)
             network.load_state_dict({key: kept[f"{name}.{key}"] for key in network.state_dict()})
         for i, optimizer in enumerate(self.optimizers):

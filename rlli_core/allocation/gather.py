@@ -6,6 +6,7 @@ One file a unit of work in a folder outside the repository; what is there is kep
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from ..channel import Link
-from ..compute import cheap, device_name
+from ..compute import cheap
 from ..diffusion.schedule import handoff_timestep
 from ..diffusion.split import SplitDiffusion
 from ..errors import UnusableFile, check_integer, first_line, told
@@ -65,7 +67,8 @@ def gather(what: str, unit: tuple[int, ...], path: Path) -> None:
     made = (_table_of if what == "table" else _handoffs_of)(chain, score, unit)
     with whole(path) as place, place.open("wb") as file:
         np.save(file, made.astype(np.float16))
-    (path.parent / f"{MADE_ON}{cheap()} {device_name()}").touch()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    (path.parent / f"{MADE_ON}{cheap()} {device}").touch()
 
 
 def made_on(folder: Path) -> list[str]:

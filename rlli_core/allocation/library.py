@@ -11,7 +11,7 @@ from stable_baselines3 import DDPG, SAC, TD3
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 
-from .ddpg import Training
+from .ddpg import EARLY, Training
 from .environment import ServiceEnv
 from .policy import Policy, measure, validation
 from .service import Service
@@ -87,10 +87,16 @@ def train_library(algorithm: str, service: Service, seed: int, training: Trainin
         learning_starts=training.warmup, train_freq=1, gradient_steps=1, tau=training.tau, seed=seed, device="cpu", gamma=0.0,
         policy_kwargs={"net_arch": [training.hidden, training.hidden]}, **options,
     )  # fmt: skip
-    rows, states, seconds = [], validation(service), 0.0
-    while model.num_timesteps < training.interactions:
+    rows: list[dict[str, float]] = []
+    states, seconds = validation(service), 0.0
+    total, every = training.interactions, training.evaluate_every
+    marks = sorted({*(mark for mark in EARLY if mark < total), *range(every, total, every), total})
+    for mark in marks:
+        if rows and mark <= model.num_timesteps:
+            continue
         start = time.perf_counter()
-        model.learn(min(training.evaluate_every, training.interactions - model.num_timesteps), reset_num_timesteps=False)
+        if mark > 0:
+            model.learn(mark - model.num_timesteps, reset_num_timesteps=False)
         seconds += time.perf_counter() - start
         spent = {"interactions": model.num_timesteps, "updates": model._n_updates, "seconds": seconds}
         rows.append(spent | measure(LibraryPolicy(service, model, pd.DataFrame()), states))

@@ -24,6 +24,7 @@ from ..processes import check_jobs, each_or_fail
 from ..qoe.agent import PersonaAgent
 from . import oracle
 from .ddpg import ALGORITHMS, Training, train
+from .learners import LEARNERS, train_learner
 from .live import LiveQoE
 from .oracle import optimum
 from .policy import validation
@@ -36,7 +37,7 @@ from .table import TableQoE
 
 LIBRARY = ("sb3-ddpg", "td3", "sac")  # of stable-baselines3; `library.py` has them
 Variant = tuple[str, dict[str, Any]]  # an algorithm, and the fields of `Training` that differ
-STUDIED: dict[str, Variant] = {name: (name, {}) for name in (*ALGORITHMS, *LIBRARY)}
+STUDIED: dict[str, Variant] = {name: (name, {}) for name in (*ALGORITHMS, *LIBRARY, *LEARNERS)}
 ABLATIONS: dict[str, Variant] = {
     "g-ddpg, D = 1": ("g-ddpg", {"denoising_steps": 1}),
     "g-ddpg, D = 2": ("g-ddpg", {"denoising_steps": 2}),
@@ -129,8 +130,11 @@ def _run(name: str, seed: int, evaluation: Evaluation, training: Training, folde
         return pd.Series(_known(folder / "result.json", name, seed))
     algorithm, changes = (STUDIED | ABLATIONS)[name]
     training = replace(training, **changes)
-    if algorithm in ALGORITHMS:
-        policy = train(algorithm, evaluation.service, seed, folder, progress=False, **vars(training))
+    if algorithm not in LIBRARY:
+        if algorithm in ALGORITHMS:
+            policy = train(algorithm, evaluation.service, seed, folder, progress=False, **vars(training))
+        else:
+            policy = train_learner(algorithm, evaluation.service, seed, training, folder)
         policy.save(folder / "actor.safetensors", name=name, seed=seed, interactions=training.interactions)
     else:
         from .library import train_library

@@ -29,7 +29,7 @@ from . import machine, people, serving
 INTERRUPTED = 130  # as shells have it; typer makes it of Ctrl-C
 _debug = False
 Profile = Literal["smoke", "full"]
-Algorithm = Literal["g-ddpg", "ddpg", "sb3-ddpg", "td3", "sac"]
+Algorithm = Literal["g-ddpg", "ddpg", "sb3-ddpg", "td3", "sac", "g-ddpg-best", "critic-argmax", "linucb"]
 
 FIRST_STEPS = """\b
 first steps:

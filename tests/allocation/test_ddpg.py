@@ -13,8 +13,8 @@ import torch
 from safetensors import safe_open
 
 from rlli_core.allocation import Policy, Service, ServiceConfig, train
-from rlli_core.allocation.actors import Critic, DiffusionActor, PlainActor
-from rlli_core.allocation.ddpg import ALGORITHMS, LOW_POWER_W, Learner, Training
+from rlli_core.allocation.actors import LOW_POWER_W, Critic, DiffusionActor, PlainActor
+from rlli_core.allocation.ddpg import ALGORITHMS, Learner, Training
 from rlli_core.allocation.library import train_library
 from rlli_core.allocation.policy import new_actor
 from rlli_core.errors import InvalidArgument, ModelNotFound
@@ -66,7 +66,7 @@ def test_it_learns(service, algorithm):
     random = service.outcome(states, service.decode(np.random.default_rng(0).uniform(-1, 1, (200, 37)))).reward.mean()
     reached = service.outcome(states, policy.act(states)).reward.mean()
     assert reached > random + 0.8  # random actions overspend by about 10, at lambda_3 = 0.2
-    assert policy.curve.interactions.tolist() == [4_000, 8_000, 12_000]
+    assert policy.curve.interactions.tolist() == [0, 128, 256, 504, 1_000, 2_000, 4_000, 8_000, 12_000]
     assert policy.curve.reward.iloc[-1] == pytest.approx(reached, abs=0.3)
 
 
@@ -104,7 +104,7 @@ def test_an_actor_driven_to_the_end_of_its_scale_comes_back(service, algorithm):
 @pytest.mark.parametrize("algorithm", ["td3", "sac", "sb3-ddpg"])
 def test_the_library_trains_on_the_same_rounds(service, algorithm):
     policy = train_library(algorithm, service, 0, Training(**SHORT | {"interactions": 1_600, "evaluate_every": 800}))
-    assert policy.curve.interactions.tolist() == [800, 1_600]
+    assert policy.curve.interactions.tolist() == [0, 128, 256, 504, 800, 1_000, 1_600]
     states = service.draw(np.random.default_rng(9), 4)
     first, again = policy.act(states), policy.act(states)
     assert (first.power_w == again.power_w).all() and first.device_steps.shape == (4, 3)

@@ -135,27 +135,36 @@ def test_the_shipped_policies_do_what_is_recorded(known):
 
 def test_the_study_has_ten_seeds_and_g_ddpg_its_ninety_percent():
     runs, curves, _ = results.read()
-    assert (runs.groupby("name").seed.nunique()[list(study.STUDIED)] >= 10).all()
+    seeds = runs.groupby("name").seed.nunique()
+    assert (seeds[[*study.ALGORITHMS, *study.LIBRARY]] >= 10).all() and (seeds[list(study.LEARNERS)] >= 5).all()
     assert set(curves.name) == set(runs.name) >= {*study.STUDIED, *study.ABLATIONS}
     shares = runs[runs.name == "g-ddpg"].live_share
     assert (shares > 0.9).all()
     assert (runs[runs.name == "g-ddpg"].raw_over_budget < 0.01).all()  # (22) and (24) hold before any cut
 
 
-def test_one_run_is_examined_and_not_repeated(tmp_path):
+@pytest.mark.parametrize("name", ["ddpg", "g-ddpg-best", "critic-argmax", "linucb"])
+def test_one_run_is_examined_and_not_repeated(tmp_path, name):
     evaluation = study.Evaluation(ServiceConfig(), live_states=1, states=64)
     short = Training(interactions=400, warmup=200, hidden=16, batch=16, evaluate_every=200)
-    first = study.run("ddpg", 0, evaluation, short, tmp_path)
-    assert 0 < first.table_share < 1 and 0 <= first.live_violated <= 1 and (tmp_path / "actor.safetensors").exists()
+    first = study.run(name, 0, evaluation, short, tmp_path)
+    assert (
+        np.isfinite(first.table_share)
+        and first.table_share < 1
+        and 0 <= first.live_violated <= 1
+        and (tmp_path / "actor.safetensors").exists()
+    )
     stamp = (tmp_path / "result.json").stat().st_mtime_ns
     assert (
-        study.run("ddpg", 0, evaluation, short, tmp_path).equals(first)
-        and (tmp_path / "result.json").stat().st_mtime_ns == stamp
+        study.run(name, 0, evaluation, short, tmp_path).equals(first) and (tmp_path / "result.json").stat().st_mtime_ns == stamp
     )
 
 
 def test_train_on_the_command_line_names_what_there_is(capsys):
-    assert cli.main(["train"]) == 2 and "g-ddpg, ddpg, sb3-ddpg, td3, sac" in capsys.readouterr().err
+    assert (
+        cli.main(["train"]) == 2
+        and "g-ddpg, ddpg, sb3-ddpg, td3, sac, g-ddpg-best, critic-argmax, linucb" in capsys.readouterr().err
+    )
     assert cli.main(["train", "--algorithm", "g-ddpg", "--users", "0"]) == 2 and "users=0" in capsys.readouterr().err
 
 

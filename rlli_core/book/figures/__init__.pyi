@@ -1,7 +1,10 @@
 from .allocation import action_walk as action_walk
 from .allocation import allocator_bars as allocator_bars
+from .allocation import dots_and_means as dots_and_means
+from .allocation import draws_on_landscape as draws_on_landscape
 from .allocation import interval_bars as interval_bars
 from .allocation import learning_curves as learning_curves
+from .allocation import missing_curves as missing_curves
 from .allocation import power_by_gain as power_by_gain
 from .allocation import table_against_live as table_against_live
 from .allocation import time_by_steps as time_by_steps

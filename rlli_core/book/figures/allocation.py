@@ -22,6 +22,18 @@ def learning_curves(curves: pd.DataFrame, optimum: float, column: str = "sum_qoe
     return ax
 
 
+def missing_curves(curves: pd.DataFrame, optimum: float, column: str = "reward", label: str = "reward") -> Axes:
+    """What a measure lacks to the optimum against rounds served, both on logarithmic scales, a line and band for each `name`."""
+    ax = canvas(1, 6.4, 3.8)[0]
+    shown = curves[curves.interactions > 0].assign(missing=lambda rows: optimum - rows[column])
+    sns.lineplot(shown, x="interactions", y="missing", hue="name", style="name", errorbar=student, ax=ax)
+    lowest = shown.groupby(["name", "interactions"]).missing.mean().min()
+    ax.set(xscale="log", yscale="log", xlabel="rounds served in training", ylabel=f"{label} missing to the optimum")
+    ax.set_ylim(bottom=0.7 * lowest)  # an interval may reach to the optimum, which is infinitely far down
+    ax.legend(title=None, loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
 def interval_bars(table: pd.DataFrame, labels: Mapping[str, str], marks: Mapping[str, float] | None = None) -> np.ndarray:
     """Middle and interval of each `name`, a panel for each `measure` named in `labels`; vertical lines at `marks`."""
     names = list(dict.fromkeys(table.name))
@@ -107,3 +119,34 @@ def allocator_bars(table: pd.DataFrame) -> Axes:
         ax.text(share + (-0.012 if inside else 0.012), place, f"{share:.2f}", va="center", fontsize=9, **look)
     ax.set(xlabel="sum QoE, as a share of the optimum's", xlim=(0, 1.05))
     return ax
+
+
+def draws_on_landscape(values: np.ndarray, grid: np.ndarray, draws: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Where actors act on a landscape of rewards: a panel with the same landscape for each.
+
+    Args:
+        values: rewards (G, G), the first number of an action along the columns.
+        grid: numbers (G,) of both.
+        draws: by name, actions (n, 2).
+    """
+    axes = canvas(len(draws), 2.3, 2.5, sharex=True, sharey=True)
+    for ax, (name, found) in zip(axes, draws.items()):
+        ax.contour(grid, grid, values, levels=(0.1, 0.5, 0.9), colors="0.35", linewidths=1)
+        ax.scatter(*found.T, s=12, color="crimson", alpha=0.5, linewidth=0, zorder=3)
+        ax.set(xlabel="first number", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal", title=name)
+    axes[0].set_ylabel("second number")
+    return axes
+
+
+def dots_and_means(table: pd.DataFrame, labels: Mapping[str, str], marks: Mapping[str, float] | None = None) -> np.ndarray:
+    """A dot for each row and the mean with its interval for each `name`, a panel for each column in `labels`; lines at `marks`."""
+    names = list(dict.fromkeys(table.name))
+    axes = canvas(len(labels), 3.2, 0.36 * len(names) + 1.1, sharey=True)
+    for ax, (column, label) in zip(axes, labels.items()):
+        look = {"x": column, "y": "name", "order": names, "ax": ax, "color": "black"}
+        sns.stripplot(table, **look | {"color": "C0"}, size=4, alpha=0.5, jitter=0.25)
+        sns.pointplot(table, **look, errorbar=student, linestyle="none", capsize=0.2, markersize=4, linewidth=1.5)
+        if marks and column in marks:
+            ax.axvline(marks[column], color="crimson", linestyle=":", linewidth=1.5)
+        ax.set(xlabel=label, ylabel="")
+    return axes

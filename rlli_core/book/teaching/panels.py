@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...channel import FisherSnedecorF, average_bep, conditional_bep
+from ..figures import draws_on_landscape
 from ..panels.panel import Panel, Part, Shown, choice, drawn, slider, span
-from . import figures, toys
+from . import figures, peaks, toys
 
 
 def chain_panel(steps: int, shared: int, width: float, seed: int = 0) -> Panel:
@@ -80,5 +81,28 @@ def learning_panel(trainings: Mapping[str, Sequence[toys.Snapshot]]) -> Panel:
         return line, [
             Part(drawn(axes[0], layout), alt=f"What each share of the power brings, and what the critic expects: {line}.")
         ]
+
+    return Panel(controls, update)
+
+
+def peaks_panel(found: Mapping[str, Sequence[peaks.Learnt]], tries: int) -> Panel:
+    """A choice between trainings of `peaks.learn`, each way as often as the others, and one of which peak is closed afterwards."""
+    some = next(iter(found.values()))
+    shut = ["none", *(f"number {i + 1}" for i in range(some[0].peaks))]
+    controls = {
+        "training": slider("training", range(len(some)), 0, range(len(some))),
+        "closed": choice("closed peak", shut, stops=shut),
+    }
+    layout = []
+
+    def update(training: int, closed: str) -> Shown:
+        place = shut.index(closed) - 1 if closed != "none" else None
+        made = {way: many[training] for way, many in found.items()}
+        axes = draws_on_landscape(
+            peaks.landscape(some[0].peaks, place), peaks.GRID, {way: one.draws for way, one in made.items()}
+        )
+        left = ", ".join(f"{way}: {one.left(place, tries):.0%}" for way, one in made.items())
+        line = f"that the best of {tries} draws is on a peak that is open: {left}"
+        return line, [Part(drawn(axes[0], layout), alt=f"Actions of four actors on a map of the rewards; {line}.")]
 
     return Panel(controls, update)

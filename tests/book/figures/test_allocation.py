@@ -27,6 +27,13 @@ def test_learning_curves_have_a_line_for_each_name_and_the_optimum():
     assert any(np.allclose(line.get_ydata(), 1.5) for line in ax.lines)
 
 
+def test_what_is_missing_is_on_logarithmic_scales_and_begins_after_the_first_round():
+    rows = [("a", s, i, 1 - 10.0**-i - 0.01 * s) for s in range(3) for i in (0, 1, 2)]
+    ax = figures.missing_curves(pd.DataFrame(rows, columns=["name", "seed", "interactions", "reward"]), 1.0)
+    assert ax.get_xscale() == ax.get_yscale() == "log" and ax.lines[0].get_xdata().tolist() == [1, 2]
+    assert np.allclose(ax.lines[0].get_ydata(), [0.11, 0.02])
+
+
 def test_intervals_show_middle_and_ends_in_the_order_of_the_table():
     table = pd.DataFrame(
         [("x", "m", 0.5, 0.4, 0.8), ("y", "m", 0.7, 0.7, 0.7)], columns=["name", "measure", "middle", "low", "high"]
@@ -69,3 +76,27 @@ def test_bars_stand_in_the_order_of_the_shares():
     ax = figures.allocator_bars(pd.DataFrame({"share": [0.04, 0.9, 1.0]}, ["a", "b", "optimum"]))
     short, long = ax.texts
     assert short.get_text() == "0.04" and short.get_position()[0] > 0.04 and long.get_position()[0] < 0.9
+
+
+def test_actions_are_drawn_where_they_are_on_the_landscape():
+    grid = np.linspace(-1, 1, 21)
+    values = np.exp(-((grid[None] - 0.5) ** 2 + (grid[:, None] + 0.5) ** 2) / 0.05)  # a peak at first = 0.5, second = -0.5
+    axes = figures.draws_on_landscape(
+        values, grid, {"one": np.array([[0.5, -0.5]]), "two": np.array([[0.1, 0.2], [-1.0, 1.0]])}
+    )
+    assert [ax.get_title() for ax in axes] == ["one", "two"] and axes[0].get_ylabel() and axes[1].get_xlabel()
+    contours, points = axes[0].collections
+    assert np.allclose(contours.get_paths()[1].vertices.mean(0), [0.5, -0.5], atol=0.05)
+    assert points.get_offsets().tolist() == [[0.5, -0.5]] and len(axes[1].collections[1].get_offsets()) == 2
+
+
+def test_each_row_is_a_dot_and_each_name_has_its_mean():
+    table = pd.DataFrame({"name": ["b", "b", "a", "a"], "kept": [1, 2, 2, 2], "left": [0.0, 1.0, 0.5, 0.5]})
+    axes = figures.dots_and_means(table, {"kept": "peaks kept", "left": "what is left"}, {"left": 0.25})
+    assert [t.get_text() for t in axes[0].get_yticklabels()] == ["b", "a"]
+    assert [ax.get_xlabel() for ax in axes] == ["peaks kept", "what is left"]
+    dots = [points.get_offsets()[:, 0].tolist() for points in axes[0].collections]
+    assert dots[:2] == [[1, 2], [2, 2]]
+    means = [line.get_xdata().tolist() for line in axes[0].lines if line.get_marker() == "o"]
+    assert means == [[1.5, 2.0]]
+    assert any(np.allclose(line.get_xdata(), 0.25) for line in axes[1].lines)

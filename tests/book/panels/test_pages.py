@@ -9,8 +9,8 @@ from PIL import Image
 from rlli_core import FisherSnedecorF, Link, Persona, PersonaAgent, SplitDiffusion, SplitPlan
 from rlli_core.allocation import train
 from rlli_core.book.panels.pages import airtime_panel, allocation_panel, deployment_panel, link_panel, persona_panel
-from rlli_core.book.teaching import toys
-from rlli_core.book.teaching.panels import bit_panel, chain_panel, learning_panel
+from rlli_core.book.teaching import peaks, toys
+from rlli_core.book.teaching.panels import bit_panel, chain_panel, learning_panel, peaks_panel
 from rlli_core.deployments import Device
 from rlli_core.errors import InvalidArgument
 from rlli_core.qoe import psnr
@@ -86,6 +86,10 @@ def test_the_panels_of_the_first_pages_follow_every_control():
         chain_panel(10, 3, 0.25): {"steps": 12, "shared": 5, "width": 0.5, "seed": 1},
         bit_panel(10.0, 2.0, 1.5): {"snr_db": 4.0, "severity": 1.0, "shadowing": 4.0, "seed": 1},
         learning_panel(trainings): {"rounds": 20, "training": "seed 1"},
+        peaks_panel({"one": [peaks.learn(peaks.WAYS[0], 2, 4, 0.3, seed) for seed in (0, 1)]}, 4): {
+            "training": 1,
+            "closed": "number 1",
+        },
         link_panel(**LINK): {"severity": 1.0, "shadowing": 4.0, "modulation": "dpsk", "power_dbw": 12.0, "gain_db": 0.0},
     }
     for panel, moves in changes.items():
