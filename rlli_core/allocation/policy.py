@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..files import DATA, FROM_GIT, of_checkout, write_weights
 from .actors import Actor, DiffusionActor, PlainActor
 from .environment import ServiceEnv
 from .service import Service
+from .sets import action_layout, seen_layout
 from .states import Allocation, States
 
 VALIDATION_SEED = 1_000_003  # of the states of the learning curve; training draws from other streams
@@ -22,7 +23,7 @@ VALIDATION_SEED = 1_000_003  # of the states of the learning curve; training dra
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """A trained allocator.
+    """A trained allocator; one with an actor acts on groups of any number of users, 1 to 8.
 
     Attributes:
         service: that it was trained on.
@@ -37,30 +38,29 @@ class Policy:
 
     @torch.no_grad()
     def act(self, states: States) -> Allocation:
-        """Allocate; without any noise, so the same every time.
+        """Allocate; without any noise, so the same every time."""
+        policy = self.among(states)
+        return policy.service.decode(policy.actor(policy._seen(states)).numpy())
 
-        Raises:
-            InvalidArgument: states of another number of users.
-        """
-        return self.service.decode(self.actor(self._seen(states)).numpy())
+    def among(self, states: States) -> Policy:
+        """This policy in the service for so many users as states have, which may be others than it was trained on."""
+        users = check_type("states", states, States, "`States`, as its service draws them").prompts.shape[1]
+        return self if users == self.service.config.users else replace(self, service=self.service.of_users(users))
 
     @torch.no_grad()
     def walk(self, states: States, seed: int) -> np.ndarray:
         """Actions (D + 1, B, m) of a diffusion actor through its denoising steps, from noise of this seed."""
         if not isinstance(self.actor, DiffusionActor):
             raise InvalidArgument("policy", type(self.actor).__name__, "one with denoising steps, such as g-ddpg's")
-        seen, generator = self._seen(states), torch.Generator().manual_seed(check_seed("seed", seed))
-        return self.actor.chain(seen, self.actor.noise(len(seen), generator))[0].numpy()
+        seen, generator = self.among(states)._seen(states), torch.Generator().manual_seed(check_seed("seed", seed))
+        return self.actor.chain(seen, self.actor.noise(seen, generator))[0].numpy()
 
     def _seen(self, states: States) -> torch.Tensor:
-        users = self.service.config.users
-        if check_type("states", states, States, "`States` of its service").prompts.shape[1:] != (users,):
-            raise InvalidArgument("states", states.prompts.shape, f"of {users} users each, as the policy was trained")
         return torch.from_numpy(self.service.observe(states))
 
     def save(self, path: Path, **about: object) -> None:
         """Write the actor as safetensors, with its sizes and what is told `about` it."""
-        shape = {"hidden": self.actor.net[0].out_features, "denoising_steps": getattr(self.actor, "steps", 0)}
+        shape = {"hidden": self.actor.net.hidden, "denoising_steps": getattr(self.actor, "steps", 0)}
         check_type("path", path, (str, Path), "a file to write")
         write_weights(Path(path), self.actor.state_dict(), {key: str(value) for key, value in (shape | about).items()})
 
@@ -74,7 +74,7 @@ class Policy:
         Raises:
             ModelNotFound: no such file.
             UnusableFile: it is damaged, or another kind of file.
-            InvalidArgument: a service with another size of state or action.
+            InvalidArgument: a service that shows a user by other numbers, or allots it others.
         """
         check_type("name", name, (str, Path), "the name of a policy, or a file")
         shipped = sorted(file.stem for file in (DATA / "models" / "allocator").glob("*.safetensors"))
@@ -99,7 +99,7 @@ class Policy:
 
 def new_actor(service: Service, hidden: int, denoising_steps: int) -> Actor:
     """A diffusion actor, or with no denoising steps a plain one."""
-    sizes = len(service.low), service.config.action_size, hidden
+    sizes = seen_layout(service), action_layout(service.config), hidden
     return DiffusionActor(*sizes, denoising_steps) if denoising_steps else PlainActor(*sizes)
 
 
