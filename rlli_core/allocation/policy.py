@@ -12,8 +12,10 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import InvalidArgument, ModelNotFound, UnusableFile, check_seed, check_type, first_line
 from ..files import DATA, FROM_GIT, of_checkout, write_weights
+from ..qoe.persona import Persona
 from .actors import Actor, DiffusionActor, PlainActor
 from .environment import ServiceEnv
+from .prompts import PAPER_GROUP
 from .service import Service
 from .sets import action_layout, seen_layout
 from .states import Allocation, States
@@ -29,7 +31,8 @@ class Policy:
         service: that it was trained on.
         actor: the target actor.
         curve: one row each `evaluate_every` interactions: interactions, updates, seconds, reward, sum_qoe, over_budget (share
-            of groups whose server energy (24) or device energy (22) is exceeded), below_threshold (share of users).
+            of groups whose server energy (24) or device energy (22) is exceeded), below_threshold (share of users); and what is
+            chosen in one state, as `chosen` says.
     """
 
     service: Service
@@ -109,8 +112,33 @@ def validation(service: Service) -> States:
 
 
 def measure(policy: Policy, states: States) -> dict[str, float]:
-    """What a policy brings on average: a row of `Policy.curve`, without what it has cost."""
+    """What a policy brings on average, and chooses in the example: a row of `Policy.curve`, without what it has cost."""
     made = policy.service.outcome(states, policy.act(states))
     means = {"reward": made.reward, "sum_qoe": made.qoe.sum(1)}
     means |= {"over_budget": made.over_budget, "below_threshold": made.shortfall > 0}
-    return {name: float(np.mean(values)) for name, values in means.items()}
+    return {name: float(np.mean(values)) for name, values in means.items()} | chosen(policy)
+
+
+def example(service: Service) -> States:
+    """One group in which learning curves tell what is chosen, the same for every learner.
+
+    The paper's three prompts, or where the source lacks them its first group; people of middle traits, channels of gain 1, and
+    the middle of what the setting draws. Where the number of users differs there are three, else as many as there are.
+    """
+    c, known = service.config, service.source.prompts
+    users = c.users if c.fewest_users is None else min(max(3, c.fewest_users), c.users)
+    group = PAPER_GROUP if set(PAPER_GROUP) <= set(known) else [known[prompt] for prompt in service.source.groups[0]]
+    others = group[1:] or group
+    prompts = [group[0], *(others[k % len(others)] for k in range(users - 1))]
+    state = service.state(prompts, [Persona.of([0.5] * 5)] * users, [1.0] * users)
+    drawn = ("server_step_energy", "device_step_energy", "threshold", "server_budget", "device_budget")
+    return replace(state, **{name: np.full(getattr(state, name).shape, float(np.mean(getattr(c, name)))) for name in drawn})
+
+
+def chosen(policy: Policy) -> dict[str, float]:
+    """What a policy chooses in the `example`: t0, t_1 to t_K, and power_1 to power_K in watts, 0 for who stays out."""
+    state = example(policy.service)
+    made, users = policy.act(state), range(int(state.present.sum()))
+    powers = np.where(made.alone, 0.0, made.power_w)[0]
+    found = {"t0": float(made.shared_steps[0])} | {f"t_{k + 1}": float(made.device_steps[0, k]) for k in users}
+    return found | {f"power_{k + 1}": float(powers[k]) for k in users}

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from rlli_core.allocation import Policy, Service, ServiceConfig, train
+from rlli_core.allocation import Policy, Service, ServiceConfig, TableQoE, train
 from rlli_core.allocation.actors import LOW_POWER_W, Critic, DiffusionActor, PlainActor
 from rlli_core.allocation.ddpg import ALGORITHMS, Learner, Training
 from rlli_core.allocation.library import train_library
-from rlli_core.allocation.policy import new_actor
+from rlli_core.allocation.policy import example, new_actor
+from rlli_core.allocation.prompts import PAPER_GROUP
 from rlli_core.allocation.sets import Layout
 from rlli_core.errors import InvalidArgument, ModelNotFound
 
@@ -111,6 +113,29 @@ def test_the_library_trains_on_the_same_rounds(service, algorithm):
     first, again = policy.act(states), policy.act(states)
     assert (first.power_w == again.power_w).all() and first.device_steps.shape == (4, 3)
     assert abs(policy.curve.updates.iloc[-1] - (1_600 - 500) / 8) < 3
+
+
+@pytest.mark.parametrize(
+    "config", [ServiceConfig(), ServiceConfig(users=2), ServiceConfig(users=5, fewest_users=2, actions="choice")]
+)
+def test_a_curve_tells_what_is_chosen_in_the_example(source, config):
+    drawn = replace(config, server_budget=(10.0, 20.0), threshold=(0.2, 0.8), device_step_energy=(1.0, 2.0))
+    service = Service(drawn, source)
+    state, users = example(service), min(3, config.users)
+    assert state.present.sum() == users and state.prompts[0, :users].tolist() == [0, 1, 2][:users]
+    assert (state.server_budget, state.threshold) == (15, 0.5) and (state.device_step_energy == 1.5).all()
+    assert (state.personas == 0.5).all() and (state.gains == 1).all()
+    policy = train("ddpg", service, progress=False, **SHORT | {"interactions": 600})
+    made, last = policy.act(state), policy.curve.iloc[-1]
+    assert last.t0 == made.shared_steps[0] and last.t_2 == made.device_steps[0, 1]
+    assert last.power_1 == pytest.approx(0 if made.alone[0, 0] else made.power_w[0, 0])
+    expected = ["t0", *(f"{name}_{k + 1}" for name in ("t", "power") for k in range(users))]
+    assert [column for column in policy.curve if column[:2] in ("t0", "t_") or column.startswith("power")] == expected
+
+
+def test_the_example_has_the_paper_s_prompts_where_there_are_any():
+    service = Service(ServiceConfig(), TableQoE.load())
+    assert [service.source.prompts[prompt] for prompt in example(service).prompts[0]] == list(PAPER_GROUP)
 
 
 def test_a_policy_is_saved_and_loaded_and_its_walk_ends_in_its_action(service, tmp_path):

@@ -1,5 +1,6 @@
 from .allocation import action_walk as action_walk
 from .allocation import allocator_bars as allocator_bars
+from .allocation import allotted as allotted
 from .allocation import interval_bars as interval_bars
 from .allocation import learning_curves as learning_curves
 from .allocation import power_by_gain as power_by_gain
