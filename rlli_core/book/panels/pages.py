@@ -19,6 +19,7 @@ from ...allocation.prompts import embed
 from ...allocation.service import Service
 from ...channel import MODULATIONS, FisherSnedecorF, Link, dbw_to_w
 from ...deployments import Device, Topology, deploy
+from ...errors import InvalidArgument
 from ...qoe import Persona
 from ...qoe.persona import TRAITS, people
 from ...records import RECEIVERS, SplitPlan
