@@ -141,7 +141,8 @@ class SearchPolicy(Policy):
             raise InvalidArgument(
                 "states", states.prompts.shape, f"of {self.service.config.users} users each, as it was trained"
             )
-        return replace(policy, actor=Searcher(policy.service.config, searcher.model, searcher.value))
+        other: Any = Searcher(policy.service.config, searcher.model, searcher.value)
+        return replace(policy, actor=other)
 
     def save(self, path: Path, **about: object) -> None:
         """Write the weights of the model."""

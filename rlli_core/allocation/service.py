@@ -245,8 +245,8 @@ class Service:
     def _observation_limits(self) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest of what `observe` gives, each (n,) float32."""
         low, high, sizes, each = zip(*self.observed())
-        sizes = np.multiply(sizes, np.where(each, self.config.users, 1))
-        return np.repeat(low, sizes).astype(np.float32), np.repeat(high, sizes).astype(np.float32)
+        counts = np.multiply(sizes, np.where(each, self.config.users, 1))
+        return np.repeat(low, counts).astype(np.float32), np.repeat(high, counts).astype(np.float32)
 
     def of_users(self, users: int) -> Service:
         """The same service for groups of another number of users, or of at most so many where it differs; 1 to 8."""
