@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
+from .sets import Layout, Seen, SetNet, action_layout, total
 from .setting import ServiceConfig
 
 TEMPERATURE = 0.25  # of the soft choice whose gradient stands in for that of the largest entry
 LOW_POWER_W = 2.0  # where the critic's second scale of powers turns from linear to logarithmic
 
 
-def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Two hidden layers."""
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
-
-
 class PlainActor(nn.Module):
-    """State -> action in [-1, 1], the actor of DDPG."""
+    """State -> action in [-1, 1], the actor of DDPG.
 
-    def __init__(self, observation: int, action: int, hidden: int):
+    Args:
+        seen, acts: layouts of states and actions (`sets.Layout`).
+        hidden: width of the network.
+    """
+
+    def __init__(self, seen: Layout, acts: Layout, hidden: int):
         super().__init__()
-        self.action, self.net = action, mlp(observation, hidden, action)
+        self.seen, self.acts = seen, acts
+        self.net = SetNet(seen.looked, seen.each, hidden, (acts.common, acts.each))
 
     def forward(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """States (B, n) -> actions (B, m); `noise` is not used."""
@@ -29,10 +33,11 @@ class PlainActor(nn.Module):
 
     def decide(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Actions (B, m), and the pre-activations of their tanh, (1, B, m)."""
-        pre_activation = self.net(state)
+        common, users, present = self.seen.look(state)
+        pre_activation = self.acts.join(*self.net([common], [users], present))
         return pre_activation.tanh(), pre_activation[None]
 
-    def noise(self, count: int, generator: torch.Generator) -> None:
+    def noise(self, state: torch.Tensor, generator: torch.Generator) -> None:
         """None: this actor draws nothing."""
 
 
@@ -41,13 +46,17 @@ class DiffusionActor(nn.Module):
 
     The network estimates the clean action from a noisy one, the step and the state; a step goes to the mean of the
     diffusion posterior, plus its noise except at the end. The noise schedule is that of a variance-preserving process
-    whose rate grows linearly from `rate[0]` to `rate[1]` over the chain, cut into D steps.
+    whose rate grows linearly from `rate[0]` to `rate[1]` over the chain, cut into D steps. Noisy entries go in with their user.
+
+    Args:
+        seen, acts: layouts of states and actions (`sets.Layout`).
+        hidden: width of the network.
     """
 
-    def __init__(self, observation: int, action: int, hidden: int, steps: int = 5, rate: tuple[float, float] = (0.1, 10.0)):
+    def __init__(self, seen: Layout, acts: Layout, hidden: int, steps: int = 5, rate: tuple[float, float] = (0.1, 10.0)):
         super().__init__()
-        self.action, self.steps = action, steps
-        self.net = mlp(observation + action + 1, hidden, action)
+        self.seen, self.acts, self.steps = seen, acts, steps
+        self.net = SetNet(seen.looked + acts.common + 1, seen.each + acts.each, hidden, (acts.common, acts.each))
         i = torch.arange(1, steps + 1, dtype=torch.float64)
         log_alpha = -rate[0] / steps - (rate[1] - rate[0]) * (2 * i - 1) / (2 * steps**2)
         alpha = log_alpha.exp()
@@ -73,34 +82,52 @@ class DiffusionActor(nn.Module):
 
     def chain(self, state: torch.Tensor, noise: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """The noisy start and the action after each of the D steps, (D + 1, B, m), and the pre-activations of `decide`."""
-        noise = state.new_zeros(len(state), self.steps, self.action) if noise is None else noise
-        trajectory, pre_activations = [noise[:, 0]], []
+        noise = state.new_zeros(self._shape(state)) if noise is None else noise
+        seen, trajectory, pre_activations = self.seen.look(state), [noise[:, 0]], []
         for i in reversed(range(self.steps)):
             time = state.new_full((len(state), 1), (i + 1) / self.steps)
-            pre_activations.append(self.net(torch.cat([state, trajectory[-1], time], 1)))
+            pre_activations.append(self.estimate(seen, trajectory[-1], time))
             mean = self.clean[i] * pre_activations[-1].tanh() + self.noisy[i] * trajectory[-1]
             trajectory.append(mean + self.std[i] * noise[:, self.steps - i] if i else mean)
         return torch.stack(trajectory), torch.stack(pre_activations)
 
-    def noise(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Noise (count, D, m) for `forward`."""
-        return torch.randn(count, self.steps, self.action, generator=generator)
+    def estimate(self, seen: Seen, noisy: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        """Pre-activations (B, m) of the clean action's estimate from a noisy one (B, m) at times (B, 1), the last one 1."""
+        (common, users, present), (of_all, of_each) = seen, self.acts.split(noisy)
+        return self.acts.join(*self.net([common, of_all, time], [users, of_each], present))
+
+    def noise(self, state: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Noise (B, D, m) for `forward` in states (B, n)."""
+        return torch.randn(self._shape(state), generator=generator)
+
+    def _shape(self, state: torch.Tensor) -> tuple[int, int, int]:
+        return len(state), self.steps, self.acts.width(self.seen.users(state.shape[1]))
 
 
 Actor = PlainActor | DiffusionActor
 
 
 class Critic(nn.Module):
-    """Two estimates of the reward of an action in a state; the "double" of Algorithm 3's title."""
+    """Two estimates of the reward of an action in a state; the "double" of Algorithm 3's title.
 
-    def __init__(self, observation: int, action: int, hidden: int):
+    Each is a sum over the users present, and a term of the whole group.
+
+    Args:
+        seen, acts: layouts of states and of actions as they are shown (`sets.Layout`).
+        hidden: width of the networks.
+    """
+
+    def __init__(self, seen: Layout, acts: Layout, hidden: int):
         super().__init__()
-        self.nets = nn.ModuleList(mlp(observation + action, hidden, 1) for _ in range(2))
+        self.seen, self.acts = seen, acts
+        sizes = seen.looked + acts.common, seen.each + acts.each
+        self.nets = nn.ModuleList(SetNet(*sizes, hidden, (1, 1)) for _ in range(2))
 
     def forward(self, state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """States (B, n), actions (B, m) -> rewards (B, 2)."""
-        pair = torch.cat([state, action], 1)
-        return torch.cat([net(pair) for net in self.nets], 1)
+        (common, users, present), (of_all, of_each) = self.seen.look(state), self.acts.split(action)
+        found = [net([common, of_all], [users, of_each], present) for net in self.nets]
+        return torch.cat([of_all + total(of_each, present) for of_all, of_each in found], 1)
 
 
 def allocation_shown(config: ServiceConfig, actions: torch.Tensor) -> torch.Tensor:
@@ -110,6 +137,8 @@ def allocation_shown(config: ServiceConfig, actions: torch.Tensor) -> torch.Tens
     Powers stand there twice, (B, m + K) in all, as they are and on a scale that is logarithmic from a few watts on. The gradient
     through a choice is that of a soft one (a straight-through estimator), so an actor learns which entry to raise.
     """
+    if (users := action_layout(config).users(actions.shape[1])) != config.users:
+        config = replace(config, users=users, fewest_users=None)
     powers, out, shared, device = actions.split(list(config.action_parts), 1)
     seen = [powers, torch.log10(1 + (powers + 1) / 2 * config.max_power_w / LOW_POWER_W)]
     seen.append(torch.where(out > 0, 1.0, -1.0) + out - out.detach())

@@ -34,6 +34,7 @@ from .actors import Critic, allocation_shown
 from .environment import ServiceEnv
 from .policy import Policy, measure, new_actor, validation
 from .service import Service
+from .sets import action_layout, seen_layout
 
 ALGORITHMS = ("g-ddpg", "ddpg")
 NETWORKS = ("actor", "critic", "target")
@@ -183,7 +184,8 @@ class Learner:
         t, seen, acts = self.training, len(self.service.low), self.service.config.action_size
         steps = 0 if self.algorithm == "ddpg" else t.denoising_steps
         self.actor, self.target = (new_actor(self.service, t.hidden, steps) for _ in range(2))
-        self.critic = Critic(seen, acts + (self.service.config.users if t.critic_sees == "allocation" else 0), t.hidden)
+        shown = action_layout(self.service.config, t.critic_sees == "allocation")
+        self.critic = Critic(seen_layout(self.service), shown, t.hidden)
         self.target.load_state_dict(self.actor.state_dict())
         self.optimizers = [torch.optim.Adam(net.parameters(), t.lr, fused=True) for net in (self.actor, self.critic)]
         self.replay = [torch.zeros(t.interactions + t.collect, width) for width in (seen, acts, 1)]
@@ -212,7 +214,7 @@ class Learner:
 
     def explore(self, seen: torch.Tensor) -> torch.Tensor:
         """Actions of the actor in states seen (B, n), with exploration noise, (B, m)."""
-        actions = self.actor(seen, self.actor.noise(len(seen), self.generator))
+        actions = self.actor(seen, self.actor.noise(seen, self.generator))
         return (actions + self.spread * torch.randn(actions.shape, generator=self.generator)).clamp(-1, 1)
 
     @property
@@ -235,7 +237,7 @@ class Learner:
     def improve(self, seen: torch.Tensor, index: torch.Tensor) -> None:
         """One step of the actor in states seen (B, n), those at `index` (B,) of the replay buffer, and one of the target."""
         self.critic.requires_grad_(False)
-        chosen, pre_activations = self.actor.decide(seen, self.actor.noise(len(seen), self.generator))
+        chosen, pre_activations = self.actor.decide(seen, self.actor.noise(seen, self.generator))
         penalty = self.training.action_penalty * pre_activations.square().mean()
         loss = penalty - self.critic(seen, self.shown(chosen)).min(1).values.mean()
         self.descend(loss)

@@ -59,7 +59,7 @@ class BestOf(Learner):
     def draws(self, seen: torch.Tensor) -> torch.Tensor:
         """Actions of the actor in states (B, n), half of them varied, (B, N, m)."""
         many = seen.repeat_interleave(DRAWS, 0)
-        actions = self.actor(many, self.actor.noise(len(many), self.generator)).unflatten(0, (len(seen), DRAWS))
+        actions = self.actor(many, self.actor.noise(many, self.generator)).unflatten(0, (len(seen), DRAWS))
         own, half = actions.split(DRAWS // 2, 1)
         return torch.cat([own, varied(self, half.flatten(0, 1)).unflatten(0, (len(seen), -1))], 1)
 
@@ -107,7 +107,7 @@ def denoised(
     kept = torch.tensor(actor.kept, dtype=torch.float32)[step]
     noise = torch.randn(actions.shape, generator=generator)
     noisy = kept.sqrt() * actions + (1 - kept).sqrt() * noise
-    pre_activations = actor.net(torch.cat([seen, noisy, (step + 1) / actor.steps], 1))
+    pre_activations = actor.estimate(actor.seen.look(seen), noisy, (step + 1) / actor.steps)
     return pre_activations.tanh(), pre_activations
 
 

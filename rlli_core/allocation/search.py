@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import one_hot
 
+from ..errors import InvalidArgument
 from ..files import write_weights
-from .actors import LOW_POWER_W, allocation_shown
+from .actors import LOW_POWER_W, Critic, allocation_shown
 from .policy import Policy
 from .setting import ServiceConfig
+from .states import States
 
 Value = Callable[[torch.Tensor], torch.Tensor]  # actions (B, C, m) -> estimated rewards (B, C)
 LEVELS = 11  # of a power that are tried at once, from far off to close by
@@ -122,6 +126,23 @@ class Searcher(nn.Module):
 
 class SearchPolicy(Policy):
     """A `Searcher` in place of the actor; its model is saved, to be read by `safetensors` and by nothing here."""
+
+    def among(self, states: States) -> Policy:
+        """This policy with a search for so many users.
+
+        Raises:
+            InvalidArgument: others than it was trained on, and a model that has weights of each place.
+        """
+        policy = super().among(states)
+        if policy is self:
+            return self
+        searcher: Any = self.actor
+        if not isinstance(searcher.model, Critic):
+            raise InvalidArgument(
+                "states", states.prompts.shape, f"of {self.service.config.users} users each, as it was trained"
+            )
+        other: Any = Searcher(policy.service.config, searcher.model, searcher.value)
+        return replace(policy, actor=other)
 
     def save(self, path: Path, **about: object) -> None:
         """Write the weights of the model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -156,7 +157,8 @@ class Service:
     def observe(self, states: States) -> np.ndarray:
         """State (26) as numbers, (B, n) float32: personas, prompt embeddings, step energies, gains in tens of dB, Q_th.
 
-        Where these differ between states, then also E_T, E_Tk and who is present. Empty places are 0, their gains the lowest.
+        Where these differ between states, then also E_T and E_Tk, as shares of the largest, and who is present. Empty places are 0,
+        their gains the lowest. Fading that differs is seen by the gains, on which alone the outcome depends.
         """
         count, there = len(states.prompts), states.present
         gain_db = 10 * np.log10(np.maximum(states.gains * there, 10 ** (GAIN_DB[0] / 10)))
@@ -165,9 +167,9 @@ class Service:
             states.server_step_energy, states.device_step_energy * there, gain_db / 10, states.threshold,
         ]  # fmt: skip
         if _is_drawn(self.config.server_budget):
-            parts.append(states.server_budget)
+            parts.append(states.server_budget / np.max(self.config.server_budget))
         if _is_drawn(self.config.device_budget):
-            parts.append(states.device_budget * there)
+            parts.append(states.device_budget * there / np.max(self.config.device_budget))
         if self.config.fewest_users:
             parts.append(there)
         seen = np.concatenate([np.reshape(part, (count, -1)) for part in parts], 1, dtype=np.float32)
@@ -229,22 +231,32 @@ class Service:
         qoe = self.source.qoe(states, allocation, self.bep(states, allocation) if bep is None else bep)
         return outcome(self.config, states, allocation, qoe)
 
-    def _observation_limits(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest of what `observe` gives, part by part, each (n,) float32."""
-        c, size = self.config, self.source.embeddings.shape[1]
+    def observed(self) -> list[tuple[float, float, int, bool]]:
+        """Part by part of what `observe` gives: lowest, highest, numbers, and whether so many of each user."""
+        c = self.config
         most = float(np.max(c.server_budget)), float(np.max(c.device_budget))
         steps = most[0] if c.actions == "paper" else float(np.max(c.server_step_energy))
-        parts: list[tuple[float, float, int]] = [
-            (0, 1, 5 * c.users),
-            (-3, 3, size * c.users),
-            (0, steps, 1),
-            (0, most[1], c.users),
-        ]
-        parts += [(GAIN_DB[0] / 10, GAIN_DB[1] / 10, c.users), (0, 1, 1)]
-        parts += [(0, most[0], 1)] * _is_drawn(c.server_budget) + [(0, most[1], c.users)] * _is_drawn(c.device_budget)
-        parts += [(0, 1, c.users)] * bool(c.fewest_users)
-        low, high, sizes = zip(*parts)
-        return np.repeat(low, sizes).astype(np.float32), np.repeat(high, sizes).astype(np.float32)
+        parts = [(0.0, 1.0, 5, True), (-3.0, 3.0, self.source.embeddings.shape[1], True)]
+        parts += [(0.0, steps, 1, False), (0.0, most[1], 1, True)]
+        parts += [(GAIN_DB[0] / 10, GAIN_DB[1] / 10, 1, True), (0.0, 1.0, 1, False)]
+        parts += [(0.0, 1.0, 1, False)] * _is_drawn(c.server_budget) + [(0.0, 1.0, 1, True)] * _is_drawn(c.device_budget)
+        return parts + [(0.0, 1.0, 1, True)] * bool(c.fewest_users)
+
+    def _observation_limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest of what `observe` gives, each (n,) float32."""
+        low, high, sizes, each = zip(*self.observed())
+        counts = np.multiply(sizes, np.where(each, self.config.users, 1))
+        return np.repeat(low, counts).astype(np.float32), np.repeat(high, counts).astype(np.float32)
+
+    def of_users(self, users: int) -> Service:
+        """The same service for groups of another number of users, or of at most so many where it differs; 1 to 8."""
+        if users == self.config.users:
+            return self
+        fewest = self.config.fewest_users
+        made = copy.copy(self)
+        made.config = replace(self.config, users=users, fewest_users=None if fewest is None else min(fewest, users))
+        made.low, made.high = made._observation_limits()
+        return made
 
 
 def _is_drawn(value: Range) -> bool:

@@ -1,14 +1,15 @@
-"""The study: every algorithm with every seed on the same budget, measured on states that none has seen.
+"""The studies: every algorithm with every seed on the same budget, measured on states that none has seen.
 
-`rlli train --study` runs it; what is done is kept, so a run that was broken off goes on. Written to `data/results`:
-allocation_runs.csv (one row a run), allocation_curves.csv (learning curves) and allocation.json (rules of thumb, the
-optimum, provenance).
+`rlli train --study` runs that of the paper's setting, `rlli train --study choice` the one in which sharing is a choice and the
+setting is drawn; what is done is kept, so a run that was broken off goes on. Written to `data/results`: allocation_runs.csv
+(one row a run), allocation_curves.csv (learning curves) and allocation.json (rules of thumb, the optimum, provenance); of the
+choice choice_runs.csv, choice_curves.csv and choice.json.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ..diffusion.split import SplitDiffusion
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_choice
 from ..files import alone, check_writable, provenance, read_json, write_json, write_text
 from ..processes import check_jobs, each_or_fail
 from ..qoe.agent import PersonaAgent
@@ -57,12 +58,59 @@ TEST_SEED, LIVE_SEED = 2_000_003, 50_000
 TEST_STATES, LIVE_STATES = 512, 16
 
 
+DRAWN = ServiceConfig(
+    users=8, fewest_users=2, server_budget=(2.0, 20.0), device_budget=(2.0, 8.0), server_step_energy=(0.2, 1.0),
+    device_step_energy=(1.0, 2.0), threshold=(0.4, 0.8), severity=(0.5, 4.0), shadowing=(1.1, 10.0), mean_gain_db=(-5.0, 5.0),
+    actions="choice", receiver="noise-aware", alone="best",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is trained, on what, and how it is examined.
+
+    Attributes:
+        name: on the command line.
+        files: its tables are `<files>_runs.csv`, `<files>_curves.csv` and `<files>.json`.
+        config: the setting.
+        variants: names of `STUDIED`, each trained with every seed.
+        ablations: names of `ABLATIONS`, each with a seed for every `seeds_to_one` of the variants'.
+        training: by profile.
+        live_states, states: of its `Evaluation`.
+    """
+
+    name: str = "paper"
+    files: str = "allocation"
+    config: ServiceConfig = field(default_factory=ServiceConfig)
+    variants: tuple[str, ...] = tuple(STUDIED)
+    ablations: tuple[str, ...] = tuple(ABLATIONS)
+    training: Mapping[str, Training] = field(default_factory=lambda: TRAINING)
+    seeds_to_one: int = 5
+    live_states: int = LIVE_STATES
+    states: int = TEST_STATES
+
+    def todo(self, seeds: int) -> list[tuple[str, int]]:
+        """Name and seed of all trainings."""
+        found = [(name, seed) for seed, name in product(range(seeds), self.variants)]
+        return found + [(name, seed) for seed, name in product(range(-(-seeds // self.seeds_to_one)), self.ablations)]
+
+    def evaluation(self) -> Evaluation:
+        """What its learners are examined on."""
+        return Evaluation(self.config, live_states=self.live_states, states=self.states)
+
+
+STUDIES = {
+    "paper": Study(),
+    "choice": Study("choice", "choice", DRAWN, (*ALGORITHMS, "g-ddpg-best", "critic-argmax"), (), live_states=0, states=256),
+}
+
+
 class Evaluation:
     """Held-out states and the optimum of each, in three sets: on the table, live, and with prompts never trained on.
 
     Args:
         config: the setting.
-        live_states: how many of the states are served live.
+        live_states: how many of the states are served live; with 0 there is no such set.
         states: how many there are; a quarter as many have prompts never trained on.
 
     Attributes:
@@ -73,14 +121,15 @@ class Evaluation:
 
     def __init__(self, config: ServiceConfig, live_states: int = LIVE_STATES, states: int = TEST_STATES):
         known, unseen = TableQoE.load(), TableQoE.load(held_out=True)
-        chain, agent = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded")
-        live = LiveQoE(chain, agent, config.link, [known.prompts], LIVE_SEED)  # serves states of the table
         self.service = Service(config, known)
         self.sets = {
             "table": (self.service, self.service.draw(np.random.default_rng(TEST_SEED), states)),
             "new_prompts": ((other := Service(config, unseen)), other.draw(np.random.default_rng(TEST_SEED), states // 4)),
         }
-        self.sets["live"] = (Service(config, live), self.sets["table"][1][:live_states])
+        if live_states:
+            chain, agent = SplitDiffusion.from_pretrained("embedded"), PersonaAgent.from_pretrained("embedded")
+            live = LiveQoE(chain, agent, config.link, [known.prompts], LIVE_SEED)  # serves states of the table
+            self.sets["live"] = (Service(config, live), self.sets["table"][1][:live_states])
         self.best = {
             name: service.outcome(states, optimum(self.table_of(service), states))
             for name, (service, states) in self.sets.items()
@@ -88,7 +137,7 @@ class Evaluation:
 
     def table_of(self, service: Service) -> Service:
         """What searches by the QoE searches the table, also where it is served live."""
-        return self.service if service is self.sets["live"][0] else service
+        return self.service if isinstance(service.source, LiveQoE) else service
 
     def evaluate(self, allocate: Callable[[Service, States], Allocation]) -> dict[str, float]:
         """Evaluate an allocator, cut to the budgets, as shares of what the optimum has in the same states.
@@ -159,29 +208,38 @@ def _known(path: Path, name: str, seed: int) -> dict:
 
 
 def study(
-    folder: Path, seeds: int, training: Training, jobs: int | None = None, output: Path = RESULTS, ray: str | None = None
+    folder: Path,
+    seeds: int,
+    profile: str = "full",
+    jobs: int | None = None,
+    output: Path = RESULTS,
+    ray: str | None = None,
+    name: str = "paper",
 ) -> None:
-    """Run everything that is not done yet, in other processes, and write the tables.
+    """Run everything of a study that is not done yet, in other processes, and write the tables.
 
     Args:
-        seeds: of every algorithm; ablations have a fifth as many.
+        seeds: of every algorithm; ablations have fewer.
+        profile: of its training, "smoke" or "full".
         jobs, ray: as for `processes.each`.
         output: folder of the tables.
+        name: one of `STUDIES`.
 
     Raises:
-        InvalidArgument: a wrong number of jobs.
+        InvalidArgument: a wrong number of jobs, or an unknown study or profile.
         UnusableFile: a folder that cannot be written to, before any work; a damaged result of an earlier one.
         RunFailed: a run failed; what the others did is kept.
     """
     check_jobs(jobs)
+    one = STUDIES[check_choice("name", name, STUDIES)]
+    training = one.training[check_choice("profile", profile, one.training)]
     for place in (folder, output):
         check_writable(place)
-    todo = [(name, seed) for seed, name in product(range(seeds), STUDIED)]
-    todo += [(name, seed) for seed, name in product(range((seeds + 4) // 5), ABLATIONS)]
-    places = [_folder(folder.absolute(), *one) for one in todo]
-    units = [(*one, training, place) for one, place in zip(todo, places) if not (place / "result.json").exists()]
+    todo = one.todo(seeds)
+    places = [_folder(folder.absolute(), *run) for run in todo]
+    units = [(name, *run, training, place) for run, place in zip(todo, places) if not (place / "result.json").exists()]
     each_or_fail(_work, units, folder, jobs, ray, what="trainings")
-    collect(places, training, output)
+    collect(places, training, output, name)
 
 
 def _folder(base: Path, name: str, seed: int) -> Path:
@@ -189,18 +247,19 @@ def _folder(base: Path, name: str, seed: int) -> Path:
 
 
 @cache
-def _evaluation() -> Evaluation:
-    return Evaluation(ServiceConfig())
+def _evaluation(study: str) -> Evaluation:
+    return STUDIES[study].evaluation()
 
 
-def _work(name: str, seed: int, training: Training, folder: Path) -> None:
+def _work(study: str, name: str, seed: int, training: Training, folder: Path) -> None:
     # Another command may be at it, or a process that a cluster has lost.
-    run(name, seed, _evaluation(), training, folder, patience_s=PATIENCE_S)
+    run(name, seed, _evaluation(study), training, folder, patience_s=PATIENCE_S)
 
 
-def collect(folders: Sequence[Path], training: Training, output: Path) -> None:
+def collect(folders: Sequence[Path], training: Training, output: Path, name: str = "paper") -> None:
     """Write the tables of a finished study, and how the rules of thumb do on the same states."""
-    evaluation, rng = Evaluation(ServiceConfig()), np.random.default_rng(TEST_SEED)
+    one, rng = STUDIES[name], np.random.default_rng(TEST_SEED)
+    evaluation = one.evaluation()
     rules = {
         "random": lambda service, states: oracle.random(service, states, rng),
         "equal split": oracle.equal_split,
@@ -208,19 +267,21 @@ def collect(folders: Sequence[Path], training: Training, output: Path) -> None:
         "greedy": lambda service, states: oracle.greedy(evaluation.table_of(service), states),
         "optimum": lambda service, states: optimum(evaluation.table_of(service), states),
     }
-    scores = {name: evaluation.evaluate(rule) for name, rule in rules.items()}
+    scores = {rule: evaluation.evaluate(allocate) for rule, allocate in rules.items()}
     runs = [read_json(place / "result.json", "name", remedy=AGAIN) for place in folders]
     curves = [read_csv(place / "curve.csv", "name", remedy=f"delete {place} and run the command again") for place in folders]
-    write_text(output / "allocation_runs.csv", pd.DataFrame(runs).to_csv(index=False))
-    write_text(output / "allocation_curves.csv", pd.concat(curves).to_csv(index=False))
-    about = provenance(f"rlli train --study --profile full --seeds {1 + max(run['seed'] for run in runs)}")
+    write_text(output / f"{one.files}_runs.csv", pd.DataFrame(runs).to_csv(index=False))
+    write_text(output / f"{one.files}_curves.csv", pd.concat(curves).to_csv(index=False))
+    about = provenance(
+        f"rlli train --study{'' if name == 'paper' else ' ' + name} --profile full --seeds {1 + max(run['seed'] for run in runs)}"
+    )
     found = {
         "rules": scores,
         "validation_optimum": optimum_curve(evaluation.service),
         "training": vars(training),
         "provenance": about,
     }
-    write_json(output / "allocation.json", found)
+    write_json(output / f"{one.files}.json", found)
 
 
 def optimum_curve(service: Service) -> dict[str, float]:

@@ -17,6 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, LlavaConfig, LlavaForCon
 
 from ..allocation.ddpg import Learner, Training
 from ..allocation.service import Service
+from ..allocation.sets import OF_EACH
 from ..allocation.setting import ServiceConfig
 from ..allocation.table import TableQoE
 from ..compute import choose_device, choose_dtype, quiet, time_calls
@@ -109,15 +110,19 @@ def updates_by_steps(service: Service, steps: list[int], training: Training | No
 
 def _products(learner: Learner) -> Callable[[], None]:
     """A function that does the matrix products of one update, and nothing else."""
-    batch, pairs = learner.training.batch, []
-    critic, actor = ([p for p in network.parameters() if p.ndim == 2] for network in (learner.critic, learner.actor))
-    for weights, passes, learns in ((critic, 1, True), (critic, 1, False), (actor, learner.training.denoising_steps, True)):
-        for weight in weights * passes:
-            rows, columns = weight.shape
-            x, g = torch.randn(batch, columns), torch.randn(batch, rows)
+    pairs, actor = [], learner.actor
+    for network, passes, learns in (
+        (learner.critic, 1, True),
+        (learner.critic, 1, False),
+        (actor, learner.training.denoising_steps, True),
+    ):
+        for name, weight in [named for named in network.named_parameters() if named[1].ndim == 2] * passes:
+            layer = name.split(".")[-2]
+            rows = learner.training.batch * (learner.service.config.users if layer in OF_EACH else 1)
+            x, g = torch.randn(rows, weight.shape[1]), torch.randn(rows, weight.shape[0])
             # forward, gradient of the input, gradient of the weight; a critic that learns needs none of its own input
             pairs.append((x, weight.detach().t()))
-            if weights is actor or not learns or columns == learner.training.hidden:
+            if network is actor or not learns or layer != "first":
                 pairs.append((g, weight.detach()))
             if learns:
                 pairs.append((g.t(), x))

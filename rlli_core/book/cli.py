@@ -30,6 +30,7 @@ INTERRUPTED = 130  # as shells have it; typer makes it of Ctrl-C
 _debug = False
 Profile = Literal["smoke", "full"]
 Algorithm = Literal["g-ddpg", "ddpg", "sb3-ddpg", "td3", "sac", "g-ddpg-best", "critic-argmax", "linucb"]
+StudyName = Literal["paper", "choice"]
 
 FIRST_STEPS = """\b
 first steps:
@@ -319,6 +320,7 @@ def show_bench(as_json: JsonOption = False) -> int:
 @app.command("train", epilog=example("rlli train --algorithm g-ddpg"))
 def train_allocator(
     algorithm: Annotated[Algorithm | None, Option(help="Train once; sb3-ddpg, td3 and sac are stable-baselines3's.")] = None,
+    name: Annotated[StudyName | None, Argument(help="Of the study: paper (default) or choice.", show_default=False)] = None,
     study: Annotated[bool, Option("--study", help="Every algorithm, --seeds times each; goes on where it stopped.")] = False,
     profile: Annotated[Profile, Option(help="A minute, or as long as in the study.")] = "smoke",
     users: Annotated[int, Option(help="Number of users K of a single training, 1 to 8.")] = 3,
@@ -331,12 +333,16 @@ def train_allocator(
     """Train an allocator of steps and power on the table of QoE, or run the study of all algorithms."""
     if study == bool(algorithm):
         raise InvalidArgument("--algorithm", algorithm, f"one of {', '.join(get_args(Algorithm))}, or else --study")
+    if name and not study:
+        raise InvalidArgument("name", name, "given with --study only")
     check_integer("users", users, 1, 8)
     check_seed("seed", seed)
     check_integer("seeds", seeds, 1, 1000)
     check_jobs(jobs)
-    name = f"study-{profile}" if study else f"train/{algorithm}-{users}-users-{profile}-{seed}"
-    check_writable(folder := folder or DATA.parent / "build" / name)
+    place = f"train/{algorithm}-{users}-users-{profile}-{seed}"
+    if study:
+        place = f"study-{profile}" if name in (None, "paper") else f"study-{name}-{profile}"
+    check_writable(folder := folder or DATA.parent / "build" / place)
     import torch
 
     from ..allocation import ServiceConfig
@@ -344,7 +350,7 @@ def train_allocator(
 
     if algorithm is None:
         output = DATA / "results" if profile == "full" else folder
-        studies.study(folder, seeds, studies.TRAINING[profile], jobs, output, ray)
+        studies.study(folder, seeds, profile, jobs, output, ray, name or "paper")
         print(f"written to {output}")
         return 0
     torch.set_num_threads(1)  # these networks are too small to share out

@@ -26,7 +26,7 @@ from rlli_core.allocation.ddpg import Learner, Training
 from rlli_core.book import cli
 
 class Light:
-    def __init__(self, config):
+    def __init__(self, config, **sizes):
         self.service = Service(config, FormulaQoE())
     def evaluate(self, allocate):
         states = self.service.draw(__import__("numpy").random.default_rng(0), 8)
@@ -34,8 +34,8 @@ class Light:
     def table_of(self, service):
         return service
 
-study.Evaluation, study.STUDIED, study.ABLATIONS = Light, {{"ddpg": ("ddpg", {{}}), "g-ddpg": ("g-ddpg", {{}})}}, {{}}
-study.TRAINING["smoke"] = Training(**{short!r})
+study.Evaluation = Light
+study.STUDIES["paper"] = study.Study(variants=("ddpg", "g-ddpg"), ablations=(), training={{"smoke": Training(**{short!r})}})
 study.provenance, study.optimum_curve = lambda command: {{"command": command}}, lambda service: {{}}
 if "slowly" in sys.argv:
     save = Learner.save
@@ -140,7 +140,7 @@ def test_a_study_that_cannot_be_written_is_refused_before_the_work(tmp_path, mon
     (tmp_path / "file").touch()
     for folders in ((tmp_path, tmp_path / "file"), (tmp_path / "file", tmp_path)):
         with pytest.raises(UnusableFile, match="nothing can be written to .*file"):
-            study.study(folders[0], 1, Training(), 1, folders[1])
+            study.study(folders[0], 1, "smoke", 1, folders[1])
 
 
 def test_a_part_of_the_table_that_is_damaged_or_missing_is_named(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,20 +13,23 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from rlli_core.allocation import Policy, Service, ServiceConfig, train
+from rlli_core.allocation import Policy, Service, ServiceConfig, TableQoE, train
 from rlli_core.allocation.actors import LOW_POWER_W, Critic, DiffusionActor, PlainActor
 from rlli_core.allocation.ddpg import ALGORITHMS, Learner, Training
 from rlli_core.allocation.library import train_library
-from rlli_core.allocation.policy import new_actor
+from rlli_core.allocation.policy import example, new_actor
+from rlli_core.allocation.prompts import PAPER_GROUP
+from rlli_core.allocation.sets import Layout
 from rlli_core.errors import InvalidArgument, ModelNotFound
 
+SEEN, ACTS = Layout(((2, True), (1, False))), Layout(((1, True), (2, False), (2, True)))
 SHORT = {"interactions": 3_000, "collect": 8, "hidden": 64, "batch": 64, "evaluate_every": 1_000, "lr": 1e-3, "warmup": 500}
 
 
 def test_the_chain_is_that_of_the_diffusion_posterior():
     """With an estimate that is always the truth, a chain from the noised action returns to it with the known variance."""
     torch.manual_seed(0)
-    actor = DiffusionActor(1, 1, 8, steps=6)
+    actor = DiffusionActor(SEEN, ACTS, 8, steps=6)
     assert actor.clean[0] == pytest.approx(1) and actor.noisy[0] == pytest.approx(0) and actor.std[0] == 0
     alpha = np.array([np.exp(-0.1 / 6 - 9.9 * (2 * i - 1) / 72) for i in range(1, 7)])
     left = alpha.cumprod()
@@ -39,14 +43,14 @@ def test_the_chain_is_that_of_the_diffusion_posterior():
 
 def test_actors_give_actions_and_the_diffusion_chain_shows_its_steps():
     generator = torch.Generator().manual_seed(0)
-    state = torch.rand(5, 7)
-    for actor in (PlainActor(7, 4, 16), DiffusionActor(7, 4, 16, steps=3)):
-        made = actor(state, actor.noise(5, generator))
-        assert made.shape == (5, 4) and made.abs().max() <= 1
+    state = torch.rand(5, SEEN.width(3))
+    for actor in (PlainActor(SEEN, ACTS, 16), DiffusionActor(SEEN, ACTS, 16, steps=3)):
+        made = actor(state, actor.noise(state, generator))
+        assert made.shape == (5, 11) and made.abs().max() <= 1
         assert torch.equal(actor(state), actor(state))
-    chain, pre_activations = actor.chain(state, actor.noise(5, generator))
-    assert chain.shape == (4, 5, 4) and pre_activations.shape == (3, 5, 4)
-    assert Critic(7, 4, 16)(state, made).shape == (5, 2)
+    chain, pre_activations = actor.chain(state, actor.noise(state, generator))
+    assert chain.shape == (4, 5, 11) and pre_activations.shape == (3, 5, 11)
+    assert Critic(SEEN, ACTS, 16)(state, made).shape == (5, 2)
 
 
 def test_only_the_actor_differs(service):
@@ -92,12 +96,12 @@ def test_an_actor_driven_to_the_end_of_its_scale_comes_back(service, algorithm):
     for penalty in (0.0, 1e-3):
         learner = Learner(algorithm, service, Training(**SHORT, action_penalty=penalty), 0)
         with torch.no_grad():
-            learner.actor.net[-1].weight[:3] = 0.0
-            learner.actor.net[-1].bias[:3] = -14.0
+            learner.actor.net.of_each.weight[0] = 0.0
+            learner.actor.net.of_each.bias[0] = -14.0  # the powers
         learner.collect()
         learner.update(torch.arange(8))
-        pull[penalty] = -learner.actor.net[-1].bias.grad[:3]
-    assert (pull[0.0].abs() < 1e-8).all() and (pull[1e-3] > 1e-6).all()
+        pull[penalty] = -learner.actor.net.of_each.bias.grad[0]
+    assert pull[0.0].abs() < 1e-8 and pull[1e-3] > 1e-6
 
 
 @pytest.mark.training
@@ -109,6 +113,29 @@ def test_the_library_trains_on_the_same_rounds(service, algorithm):
     first, again = policy.act(states), policy.act(states)
     assert (first.power_w == again.power_w).all() and first.device_steps.shape == (4, 3)
     assert abs(policy.curve.updates.iloc[-1] - (1_600 - 500) / 8) < 3
+
+
+@pytest.mark.parametrize(
+    "config", [ServiceConfig(), ServiceConfig(users=2), ServiceConfig(users=5, fewest_users=2, actions="choice")]
+)
+def test_a_curve_tells_what_is_chosen_in_the_example(source, config):
+    drawn = replace(config, server_budget=(10.0, 20.0), threshold=(0.2, 0.8), device_step_energy=(1.0, 2.0))
+    service = Service(drawn, source)
+    state, users = example(service), min(3, config.users)
+    assert state.present.sum() == users and state.prompts[0, :users].tolist() == [0, 1, 2][:users]
+    assert (state.server_budget, state.threshold) == (15, 0.5) and (state.device_step_energy == 1.5).all()
+    assert (state.personas == 0.5).all() and (state.gains == 1).all()
+    policy = train("ddpg", service, progress=False, **SHORT | {"interactions": 600})
+    made, last = policy.act(state), policy.curve.iloc[-1]
+    assert last.t0 == made.shared_steps[0] and last.t_2 == made.device_steps[0, 1]
+    assert last.power_1 == pytest.approx(0 if made.alone[0, 0] else made.power_w[0, 0])
+    expected = ["t0", *(f"{name}_{k + 1}" for name in ("t", "power") for k in range(users))]
+    assert [column for column in policy.curve if column[:2] in ("t0", "t_") or column.startswith("power")] == expected
+
+
+def test_the_example_has_the_paper_s_prompts_where_there_are_any():
+    service = Service(ServiceConfig(), TableQoE.load())
+    assert [service.source.prompts[prompt] for prompt in example(service).prompts[0]] == list(PAPER_GROUP)
 
 
 def test_a_policy_is_saved_and_loaded_and_its_walk_ends_in_its_action(service, tmp_path):
@@ -124,7 +151,7 @@ def test_a_policy_is_saved_and_loaded_and_its_walk_ends_in_its_action(service, t
     with pytest.raises(ModelNotFound, match="no policy .sac."):
         Policy.from_pretrained("sac", service)
     with pytest.raises(InvalidArgument, match="service"):
-        Policy.from_pretrained(tmp_path / "p.safetensors", Service(ServiceConfig(users=2), service.source))
+        Policy.from_pretrained(tmp_path / "p.safetensors", Service(ServiceConfig(actions="choice"), service.source))
 
 
 KILLED = """
@@ -178,8 +205,6 @@ def test_what_would_take_the_machine_or_end_in_nan_is_refused_before_anything_is
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda policy, others: policy.act(others), r"states=\(2, 2\).*3 users"),
-        (lambda policy, others: policy.walk(others, 0), "3 users"),
         (lambda policy, others: policy.act(others.prompts), "States"),
         (lambda policy, others: policy.act(None), "States"),
         (lambda policy, others: policy.walk(policy.service.draw(np.random.default_rng(0), 1), 2**70), "seed"),

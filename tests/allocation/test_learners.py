@@ -63,9 +63,9 @@ def test_the_picks_try_steps_that_the_actor_never_chooses(service):
     """An actor stuck at t0 = 1 and t_k = 1: its own draws have nothing else, those that are varied have."""
     one = learner("g-ddpg-best", service)
     with torch.no_grad():
-        one.actor.net[-1].weight.zero_()
-        one.actor.net[-1].bias[3:] = -3.0
-        one.actor.net[-1].bias[[3, 13, 21, 29]] = 3.0
+        for layer, choice in ((one.actor.net.of_context, slice(-10, None)), (one.actor.net.of_each, slice(1, None))):
+            layer.weight[choice], layer.bias[choice] = 0.0, -3.0
+            layer.bias[choice][0] = 3.0
         draws = one.draws(torch.zeros(50, len(service.low)))
     assert draws.shape == (50, DRAWS, 37)
     own, redrawn = (service.decode(part.flatten(0, 1).numpy()) for part in draws.split(DRAWS // 2, 1))
@@ -84,7 +84,7 @@ def test_the_critic_picks_and_the_actor_is_led_there(service):
     for _ in range(400):
         one.improve(seen, index)
     assert torch.equal(one.replay[3][:8], wanted)
-    made = one.actor(seen[:8], one.actor.noise(8, GENERATOR))
+    made = one.actor(seen[:8], one.actor.noise(seen[:8], GENERATOR))
     assert (made - wanted).abs().mean() < 0.15 < (made - wanted.roll(1, 0)).abs().mean()
 
 
@@ -110,12 +110,12 @@ def test_an_actor_at_the_end_of_its_scale_is_pulled_back(service):
     for penalty in (0.0, 1e-3):
         one = learner("g-ddpg-best", service, action_penalty=penalty)
         with torch.no_grad():
-            one.actor.net[-1].weight[:3] = 0.0
-            one.actor.net[-1].bias[:3] = -14.0
+            one.actor.net.of_each.weight[0] = 0.0
+            one.actor.net.of_each.bias[0] = -14.0  # the powers
         one.collect()
         one.improve(one.replay[0][:8], torch.arange(8))
-        pull[penalty] = -one.actor.net[-1].bias.grad[:3]
-    assert (pull[0.0].abs() < 1e-8).all() and (pull[1e-3] > 1e-6).all()
+        pull[penalty] = -one.actor.net.of_each.bias.grad[0]
+    assert pull[0.0].abs() < 1e-8 and pull[1e-3] > 1e-6
 
 
 @pytest.mark.training
@@ -133,7 +133,7 @@ def test_no_draw_of_a_thousand_beats_the_search(source, config):
     one = CriticArgmax("critic-argmax", service, SHORT, 0)
     with torch.no_grad():
         for net in one.critic.nets:
-            net[-1].weight *= 20  # a rugged one
+            net.of_each.weight *= 20  # a rugged one
         seen = torch.from_numpy(service.observe(service.draw(np.random.default_rng(0), 60)))
         found = one.policy().actor(seen)
         draws = 2 * torch.rand(1, 1_000, config.action_size, generator=GENERATOR.manual_seed(1)) - 1

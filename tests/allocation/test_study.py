@@ -1,8 +1,10 @@
 """The shipped table, policies and results belong together, and the service itself stands behind the table."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from filelock import FileLock
 
@@ -23,9 +25,10 @@ from rlli_core.allocation.ddpg import Training
 from rlli_core.allocation.handoffs import StartRule
 from rlli_core.allocation.reward import objective
 from rlli_core.allocation.states import Allocation
+from rlli_core.allocation.study import Study
 from rlli_core.book import cli
 from rlli_core.errors import InvalidArgument, UnusableFile
-from rlli_core.files import write_json
+from rlli_core.files import read_json, write_json
 from rlli_core.round import serve
 
 pytestmark = pytest.mark.slow
@@ -158,6 +161,40 @@ def test_one_run_is_examined_and_not_repeated(tmp_path, name):
     assert (
         study.run(name, 0, evaluation, short, tmp_path).equals(first) and (tmp_path / "result.json").stat().st_mtime_ns == stamp
     )
+
+
+def test_a_study_says_what_is_trained_and_where_its_tables_are():
+    paper, choice = study.STUDIES["paper"], study.STUDIES["choice"]
+    assert paper.config == ServiceConfig() and paper.variants == tuple(study.STUDIED) and paper.files == "allocation"
+    assert len(paper.todo(10)) == 10 * len(study.STUDIED) + 2 * len(study.ABLATIONS)
+    assert choice.todo(2) == [(name, seed) for seed in (0, 1) for name in ("g-ddpg", "ddpg", "g-ddpg-best", "critic-argmax")]
+    assert (choice.config.actions, choice.config.receiver, choice.config.alone) == ("choice", "noise-aware", "best")
+    with pytest.raises(InvalidArgument, match="name='other'.*paper, choice"):
+        study.study(None, 1, name="other")
+
+
+def test_a_study_of_drawn_settings_has_tables_of_its_own(tmp_path, monkeypatch):
+    short = Training(interactions=200, warmup=100, hidden=8, batch=8, evaluate_every=200)
+    small = Study(
+        "choice",
+        "choice",
+        replace(study.DRAWN, users=3, fewest_users=2),
+        ("ddpg",),
+        (),
+        {"smoke": short},
+        live_states=0,
+        states=8,
+    )
+    monkeypatch.setitem(study.STUDIES, "choice", small)
+    monkeypatch.setattr(study, "optimum_curve", lambda service: {})
+    monkeypatch.setattr(study, "each_or_fail", lambda work, units, *_, **__: [work(*unit) for unit in units])
+    study.study(tmp_path, 1, "smoke", 1, tmp_path, name="choice")
+    runs, about = pd.read_csv(tmp_path / "choice_runs.csv"), read_json(tmp_path / "choice.json", "rules")
+    assert 0 < runs.table_share.item() <= 1 and 0 < runs.new_prompts_share.item() <= 1 and not [c for c in runs if "live" in c]
+    assert {"no sharing", "greedy", "equal split"} < set(about["rules"]) and about["rules"]["optimum"]["table_share"] == 1
+    assert "--study choice --profile" in about["provenance"]["command"]
+    curves = pd.read_csv(tmp_path / "choice_curves.csv")
+    assert {"t0", "t_1", "t_2", "t_3", "power_1", "power_2", "power_3"} <= {*curves}
 
 
 def test_train_on_the_command_line_names_what_there_is(capsys):

@@ -89,6 +89,8 @@ def test_run_executes_and_refuses_a_value_that_the_notebook_refuses(bench, capsy
         (["train", "--algorithm", "ppo"], "td3"),
         (["train", "--algorithm", "ddpg", "--study"], "or else --study"),
         (["train", "--study", "--jobs", "0"], "jobs=0"),
+        (["train", "choice", "--algorithm", "ddpg"], "with --study only"),
+        (["train", "--study", "choices"], "choice"),
         (["train", "--algorithm", "ddpg", "--users", "9"], "1..8"),
         (["serve", "--port", "70000"], "0..65535"),
         (["serve", "--window", "-1"], "[0, 60]"),
@@ -184,7 +186,18 @@ def test_tab_completion_knows_commands_notebooks_and_parameters(bench, capsys, m
 
 def test_the_choices_are_those_of_the_runner_and_the_study():
     assert get_args(cli.Profile) == tuple(runs.PROFILES)
-    assert get_args(cli.Algorithm) == tuple(study.STUDIED)
+    assert get_args(cli.Algorithm) == tuple(study.STUDIED) and get_args(cli.StudyName) == tuple(study.STUDIES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "folder"), [([], "paper", "study-smoke"), (["choice"], "choice", "study-choice-smoke")]
+)
+def test_a_study_is_named_and_has_a_folder_of_its_own(monkeypatch, tmp_path, arguments, name, folder):
+    asked = []
+    monkeypatch.setattr(cli, "DATA", tmp_path / "data")
+    monkeypatch.setattr(study, "study", lambda *given: asked.append(given))
+    assert cli.main(["train", "--study", *arguments, "--seeds", "2"]) == 0
+    assert asked == [(tmp_path / "build" / folder, 2, "smoke", None, tmp_path / "build" / folder, None, name)]
 
 
 def python(code: str) -> subprocess.CompletedProcess:

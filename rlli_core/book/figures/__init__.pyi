@@ -1,5 +1,6 @@
 from .allocation import action_walk as action_walk
 from .allocation import allocator_bars as allocator_bars
+from .allocation import allotted as allotted
 from .allocation import dots_and_means as dots_and_means
 from .allocation import draws_on_landscape as draws_on_landscape
 from .allocation import interval_bars as interval_bars

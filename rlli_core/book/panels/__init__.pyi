@@ -7,6 +7,7 @@ from .pages import link_panel as link_panel
 from .pages import persona_panel as persona_panel
 from .pages import receiver_panel as receiver_panel
 from .pages import restart_panel as restart_panel
+from .pages import rounds_panel as rounds_panel
 from .pages import sharing_panel as sharing_panel
 from .rate import RateYourself as RateYourself
 from .service_pages import groups_panel as groups_panel

@@ -19,10 +19,12 @@ from ...allocation.prompts import embed
 from ...allocation.service import Service
 from ...channel import MODULATIONS, FisherSnedecorF, Link, dbw_to_w
 from ...deployments import Device, Topology, deploy
+from ...errors import InvalidArgument
 from ...qoe import Persona
 from ...qoe.persona import TRAITS, people
 from ...records import RECEIVERS, SplitPlan
 from .. import airtime
+from ..figures.allocation import allotted
 from ..figures.channel import bep_by_power
 from ..figures.deployments import topology_drawing
 from ..figures.look import student
@@ -132,6 +134,43 @@ def allocation_panel(policies: Mapping[str, Policy], personas: Sequence[str]) ->
             parts.append(Part(text=f"<b>{escape(name)}</b>, shared steps {allocation.shared_steps[0]}{table}"))
         gains = ", ".join(f"{10 * np.log10(gain):.0f} dB" for gain in state.gains[0])
         return f"channel gains {gains} · sum QoE " + ", ".join(f"{name} {value:.2f}" for name, value in sums.items()), parts
+
+    return Panel(controls, update)
+
+
+def rounds_panel(curves: pd.DataFrame, seed: int = 0) -> Panel:
+    """A slider over rounds and a choice of learner over what it then chose in one state, the example of `policy.chosen`.
+
+    Args:
+        curves: learning curves of a study, with name, seed, interactions, t0, t_1 to t_K and power_1 to power_K.
+        seed: the training of each learner that is shown.
+
+    Raises:
+        InvalidArgument: curves without these columns, as of a study before it had them, or without that seed.
+    """
+    steps, powers = ([column for column in curves if column.startswith(start)] for start in ("t_", "power_"))
+    if not steps or len(steps) != len(powers) or not {"name", "seed", "interactions", "t0"} <= {*curves}:
+        raise InvalidArgument("curves", list(curves), "with columns name, seed, interactions, t0, t_1 .. and power_1 ..")
+    trainings = dict(list(curves[curves.seed == seed].groupby("name", sort=False)))
+    if not trainings:
+        raise InvalidArgument("seed", seed, f"one of {sorted(set(curves.seed))}")
+    rounds = sorted({int(mark) for table in trainings.values() for mark in table.interactions})
+    shown = pd.concat(trainings.values())
+    most = float((shown.t0 + shown[steps].max(axis=1)).max()), max(1.0, float(shown[powers].to_numpy().max()))
+    stops = [rounds[place] for place in sorted({*np.linspace(0, len(rounds) - 1, 8).round().astype(int)})]
+    controls = {
+        "rounds": slider("rounds served", rounds, rounds[-1], stops, "{:,.0f}"),
+        "learner": choice("learner", trainings, stops=trainings),
+    }
+    users, layout = [f"user {k + 1}" for k in range(len(steps))], list[object]()
+
+    def update(rounds: int, learner: str) -> Shown:
+        table = trainings[learner]
+        row = table.iloc[max(0, int((table.interactions <= rounds).sum()) - 1)]
+        axes = allotted(row.t0, row[steps].astype(float), row[powers].astype(float), users, most)
+        own, watts = (", ".join(f"{value:.0f}" for value in row[columns]) for columns in (steps, powers))
+        line = f"{learner} after {row.interactions:,.0f} rounds: t0 = {row.t0:.0f}, own steps {own}, power {watts} W"
+        return line, [Part(drawn(axes[0], layout), alt=f"Lanes of steps and bars of power of each user. {line}.")]
 
     return Panel(controls, update)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
-from ...allocation.actors import Critic, PlainActor
 from ...channel import FisherSnedecorF, conditional_bep
 from ...errors import InvalidArgument, check_integer, check_number
 
@@ -113,6 +113,23 @@ class Snapshot:
     believed: np.ndarray
 
 
+def _network(inputs: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+
+
+class Critic(nn.Module):
+    """Two estimates of the reward of an action in a state."""
+
+    def __init__(self, hidden: int):
+        super().__init__()
+        self.nets = nn.ModuleList(_network(2, hidden) for _ in range(2))
+
+    def forward(self, state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """States (B, 1), actions (B, 1) -> rewards (B, 2)."""
+        pair = torch.cat([state, action], 1)
+        return torch.cat([net(pair) for net in self.nets], 1)
+
+
 LEADS = np.linspace(-LEAD_DB, LEAD_DB, 61)
 SHARES = np.linspace(0, 1, 61)
 
@@ -132,7 +149,7 @@ def learn(
     rng = np.random.default_rng((check_integer("seed", seed, 0), 2))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        actor, critic = PlainActor(1, 1, hidden), Critic(1, 1, hidden)
+        actor, critic = nn.Sequential(_network(1, hidden), nn.Tanh()), Critic(hidden)
     of_actor, of_critic = (torch.optim.Adam(net.parameters(), lr) for net in (actor, critic))
     memory = torch.zeros(rounds[-1], 3)  # state, action, reward; state and action on the scale -1 to 1
     found = [_look(0, actor, critic)] if rounds[0] == 0 else []
@@ -156,7 +173,7 @@ def learn(
 
 
 @torch.no_grad()
-def _look(rounds: int, actor: PlainActor, critic: Critic) -> Snapshot:
+def _look(rounds: int, actor: nn.Module, critic: Critic) -> Snapshot:
     states = torch.from_numpy(LEADS / LEAD_DB).float()[:, None]
     pairs = torch.cartesian_prod(states[:, 0], torch.from_numpy(2 * SHARES - 1).float())
     believed = critic(pairs[:, :1], pairs[:, 1:]).mean(1).reshape(len(LEADS), len(SHARES))

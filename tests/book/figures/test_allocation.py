@@ -69,6 +69,12 @@ def test_points_are_where_the_numbers_say():
     assert [line.get_ydata().tolist() for line in ax.lines] == [[2, 3], [1, 2]]
 
 
+def test_lanes_are_as_long_as_there_are_steps_and_who_is_sent_nothing_has_only_its_own():
+    steps, powers = figures.allotted(3, [5, 2], [40.0, 0.0], ["a", "b"], (10, 50))
+    assert [(bar.get_x(), bar.get_width()) for bar in steps.patches] == [(0, 3), (0, 0), (3, 5), (0, 2)]
+    assert [bar.get_width() for bar in powers.patches] == [40, 0] and steps.get_xlim() == (0, 10)
+
+
 def test_bars_stand_in_the_order_of_the_shares():
     table = pd.DataFrame({"share": [0.7, 0.9, 1.0]}, ["a", "b", "optimum"])
     ax = figures.allocator_bars(table)

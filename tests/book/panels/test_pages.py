@@ -3,12 +3,20 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from rlli_core import FisherSnedecorF, Link, Persona, PersonaAgent, SplitDiffusion, SplitPlan
 from rlli_core.allocation import train
-from rlli_core.book.panels.pages import airtime_panel, allocation_panel, deployment_panel, link_panel, persona_panel
+from rlli_core.book.panels.pages import (
+    airtime_panel,
+    allocation_panel,
+    deployment_panel,
+    link_panel,
+    persona_panel,
+    rounds_panel,
+)
 from rlli_core.book.teaching import peaks, toys
 from rlli_core.book.teaching.panels import bit_panel, chain_panel, learning_panel, peaks_panel
 from rlli_core.deployments import Device
@@ -77,6 +85,32 @@ def test_the_allocation_panel_shows_policies_beside_the_optimum_and_follows_ever
     moves = {"user_2": "user 3", "server_budget": 9.0, "device_budget": 3, "severity": 5.0, "shadowing": 4.0, "seed": 4}
     for name, value in (moves | {"group": list(panel.controls["group"].values)[1]}).items():
         assert show(panel, **{name: value})[1][1] != parts[1], name
+
+
+def curves_of(*names):
+    """Learning curves whose choices can be told apart."""
+    marks = [0, 500, 1_000, 8_000, 16_000]
+    tables = [
+        pd.DataFrame({"name": name, "seed": seed, "interactions": marks, "t0": range(i + seed, i + seed + 5)}
+                     | {f"t_{k}": [k, 2, 3, 4, 5] for k in (1, 2)} | {f"power_{k}": [0.0, 10 * k, 20, 30, 40 + i] for k in (1, 2)})
+        for i, name in enumerate(names) for seed in (0, 1)
+    ]  # fmt: skip
+    return pd.concat(tables)
+
+
+def test_the_panel_of_rounds_shows_what_each_learner_chose_then():
+    panel = rounds_panel(curves_of("g-ddpg", "ddpg"))
+    assert panel.controls["learner"].stops == ("g-ddpg", "ddpg") and len(panel.settings()) == 10
+    line, parts = show(panel)
+    assert line == "g-ddpg after 16,000 rounds: t0 = 4, own steps 5, 5, power 40, 40 W"
+    assert show(panel, rounds=500)[0] == "g-ddpg after 500 rounds: t0 = 1, own steps 2, 2, power 10, 20 W"
+    for moved in ({"rounds": 500}, {"learner": "ddpg"}):
+        assert show(panel, **moved)[1] != parts, moved
+    assert "t0 = 5" in show(rounds_panel(curves_of("ddpg"), seed=1))[0]
+    with pytest.raises(InvalidArgument, match="seed=7.*0, 1"):
+        rounds_panel(curves_of("ddpg"), seed=7)
+    with pytest.raises(InvalidArgument, match="curves.*power_1"):
+        rounds_panel(curves_of("ddpg").drop(columns="power_1"))
 
 
 @pytest.mark.slow
