@@ -265,8 +265,8 @@ def assemble_handoffs(folder: Path, path: Path = handoffs.SCORES) -> None:
     )
     about = provenance("python -m rlli_core.allocation.gather handoffs")
     scores = sum(int(np.isfinite(array).sum()) for name, array in arrays.items() if name != "effective")
-    made = {"made_on": made_on(folder), "seeds": list(range(seeds)), "image_scores": scores}
-    write_json(path.with_suffix(".json"), about | made)
+    about |= {"made_on": made_on(folder), "seeds": list(range(seeds)), "image_scores": scores}
+    write_json(path.with_suffix(".json"), about)
 
 
 def _read(path: Path) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Make the embedded models: `python -m rlli_core.embedded all`.
 
 Stages: autoencoder, judge, generator, decoder (the autoencoder's, longer, for the latents that the generator learnt),
-evaluate, agent (the persona agent), evaluate-agent, looks (the pictures against renders), step-curve (what each number of steps brings), prompts (`data/prompts.yaml`); each training resumes from its checkpoint
-(in $RLLI_WORK, by default the folder rlli in the system's one for caches, such as ~/.cache/rlli), and all write to --output. To use every core:
+evaluate, agent (the persona agent), evaluate-agent, looks (the pictures against renders), step-curve (what each number of steps
+brings), prompts (`data/prompts.yaml`); each training resumes from its checkpoint (in $RLLI_WORK, by default the folder rlli in
+the system's one for caches, such as ~/.cache/rlli), and all write to --output. To use every core:
 `torchrun --standalone --nproc-per-node 2 -m rlli_core.embedded generator`, with OMP_NUM_THREADS=1.
 """
 
@@ -28,18 +29,7 @@ from . import autoencoder, evaluate, generator, judge, looks, persona_agent, pro
 from .training import core_minutes, workers
 
 STEPS = {"autoencoder": 3_500, "judge": 2_000, "generator": 7_000, "decoder": 1_500, "agent": 1_500}  # about the shipped
-ORDER = (
-    "autoencoder",
-    "judge",
-    "generator",
-    "decoder",
-    "evaluate",
-    "agent",
-    "evaluate-agent",
-    "looks",
-    "step-curve",
-    "prompts",
-)
+ORDER = "autoencoder judge generator decoder evaluate agent evaluate-agent looks step-curve prompts".split()
 
 
 def main() -> None:

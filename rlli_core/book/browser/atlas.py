@@ -254,8 +254,8 @@ def gather(folder: Path) -> None:
     """Fill `folder` with the sheets and a file of scores each; what is there is kept, so a broken-off run goes on."""
     folder.mkdir(parents=True, exist_ok=True)
     # In 16 bits a GPU draws other pictures of the same seed than the browser does.
-    chain, agent = (one.from_pretrained("embedded", dtype="fp32") for one in (SplitDiffusion, PersonaAgent))
-    made_of = groups()
+    chain = SplitDiffusion.from_pretrained("embedded", dtype="fp32")
+    agent, made_of = PersonaAgent.from_pretrained("embedded", dtype="fp32"), groups()
 
     def keep(name: str, rows: list[list], prompt: str) -> None:
         write_sheet(rows, folder / f"{name}.webp")
